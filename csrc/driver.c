@@ -1,0 +1,258 @@
+/* plan -> scratch -> parallel -> kernel.
+ *
+ * The rows of a call are cut into chunks whose number and size depend on the shape alone. Threads
+ * take runs of chunks; a scalar loss is summed within its chunk and then over the chunks in order,
+ * so it does not depend on the number of threads. Within a chunk rows go to the kernel in tiles:
+ * where a row lies contiguous, as they are; otherwise by way of a contiguous copy of the tile.
+ */
+#include "dispatch.h"
+#include "fastsoftmax.h"
+#include "layout.h"
+#include "math/wide.h"
+#include "parallel.h"
+#include "targets.h"
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    MAX_CHUNKS = 256,
+    TILE = 128,                  /* rows a kernel call */
+    CHUNK_ELEMENTS = 4096,       /* at least */
+    THREAD_ELEMENTS = 16384,     /* work that pays for waking one more thread */
+    GATHER_BYTES = 256 * 1024,   /* of a tile copied to lie contiguous */
+    KEEP_BYTES = 256 * 1024,     /* a row and its terms up to this size stay in a second-level cache */
+    STACK_BLOCKS = 64            /* of one row: more than a kept row has */
+};
+
+typedef struct {
+    const fs_call *call;
+    const fs_kernels *kernels;
+    fs_kernel *kernel;
+    fs_layout layout;
+    int size;          /* bytes an element */
+    int64_t chunk;     /* rows a chunk */
+    int64_t chunks;
+    int gather_x, gather_y;
+    int64_t tile;      /* rows a tile */
+    char *scratch;     /* scratch_bytes a thread */
+    size_t scratch_bytes;
+    double divisor;    /* of the gradient: 0 where there is nothing to average */
+    wide sums[MAX_CHUNKS];
+} plan;
+
+static int64_t at_most(int64_t a, int64_t b) { return a < b ? a : b; }
+static int64_t at_least(int64_t a, int64_t b) { return a > b ? a : b; }
+
+static fs_kernel *kernel_of(const fs_kernels *kernels, fs_op op)
+{
+    switch (op) {
+    case FS_SOFTMAX: return kernels->softmax;
+    case FS_LOG_SOFTMAX: return kernels->log_softmax;
+    case FS_LOGSUMEXP: return kernels->logsumexp;
+    case FS_CROSS_ENTROPY: return kernels->cross_entropy;
+    default: return kernels->cross_entropy_grad;
+    }
+}
+
+static int writes_rows(fs_op op) { return op != FS_LOGSUMEXP && op != FS_CROSS_ENTROPY; }
+
+static void store_value(const fs_call *call, char *to, double value)
+{
+    if (call->dtype == FS_FLOAT32)
+        *(float *)(void *)to = (float)value;
+    else
+        *(double *)(void *)to = value;
+}
+
+/* Weighs a tile's losses and stores or sums them. 0 times an infinite loss is 0: a class or sample
+ * of weight 0 costs nothing, while NaN still shows. */
+static void take_losses(plan *p, int64_t chunk, const fs_rows *rows, const double *weight,
+                        const int64_t *offsets)
+{
+    const int64_t step = fs_layout_step(&p->layout, FS_AT_VALUE);
+    for (int64_t i = 0; i < rows->rows; i++) {
+        double loss = rows->value[i];
+        loss = weight[i] == 0.0 && loss - loss != 0 && loss == loss ? 0.0 : loss * weight[i];
+        if (p->call->reduction != FS_NONE)
+            p->sums[chunk] = wide_add(p->sums[chunk], wide_of(loss, 0.0));
+        else if (p->call->value.data)
+            store_value(p->call, p->call->value.data + offsets[FS_AT_VALUE] + i * step, loss);
+    }
+}
+
+static void take_values(const plan *p, const fs_rows *rows, const int64_t *offsets)
+{
+    const int64_t step = fs_layout_step(&p->layout, FS_AT_VALUE);
+    for (int64_t i = 0; i < rows->rows; i++)
+        store_value(p->call, p->call->value.data + offsets[FS_AT_VALUE] + i * step, rows->value[i]);
+}
+
+/* Points the kernel at the tile, or at a contiguous copy of it. */
+static void place_rows(const plan *p, fs_rows *rows, const int64_t *offsets, char *scratch)
+{
+    const fs_call *call = p->call;
+    char *x = call->x.data + offsets[FS_AT_X];
+    const int64_t x_step = fs_layout_step(&p->layout, FS_AT_X);
+    rows->x = x;
+    rows->x_step = x_step / p->size;
+    if (p->gather_x) {
+        fs_gather(scratch, x, rows->rows, x_step, rows->n, call->x.class_stride, p->size);
+        rows->x = scratch;
+        rows->x_step = rows->n;
+    }
+    if (!writes_rows(call->op))
+        return;
+    rows->y = call->y.data + offsets[FS_AT_Y];
+    rows->y_step = fs_layout_step(&p->layout, FS_AT_Y) / p->size;
+    if (p->gather_y) { /* the copy of x is not needed afterwards: written over */
+        rows->y = scratch;
+        rows->y_step = rows->n;
+    }
+}
+
+static void run_tile(plan *p, int64_t chunk, int64_t count, const int64_t *offsets, char *scratch,
+                     int64_t *exponents)
+{
+    const fs_call *call = p->call;
+    double value[TILE], weight[TILE], factor[TILE];
+    int64_t target[TILE];
+    fs_rows rows = {0};
+    rows.rows = count;
+    rows.n = call->n;
+    rows.value = value;
+    rows.target = target;
+    rows.factor = factor;
+    rows.exponents = exponents;
+    rows.keep = call->n * p->size <= KEEP_BYTES;
+    if (call->target.data)
+        fs_targets_tile(call, &p->layout, offsets, count, p->divisor, target, weight, factor);
+    place_rows(p, &rows, offsets, scratch);
+    p->kernel(&rows);
+    if (call->target.data)
+        take_losses(p, chunk, &rows, weight, offsets);
+    else if (call->op == FS_LOGSUMEXP)
+        take_values(p, &rows, offsets);
+    if (writes_rows(call->op) && p->gather_y)
+        fs_scatter(call->y.data + offsets[FS_AT_Y], rows.y, count,
+                   fs_layout_step(&p->layout, FS_AT_Y), call->n, call->y.class_stride, p->size);
+}
+
+static void run_chunks(void *context, int thread, int threads)
+{
+    plan *p = context;
+    int64_t exponents[STACK_BLOCKS], offsets[FS_ARRAYS];
+    char *scratch = p->scratch ? p->scratch + p->scratch_bytes * (size_t)thread : 0;
+    const int64_t first = p->chunks * thread / threads, last = p->chunks * (thread + 1) / threads;
+    for (int64_t chunk = first; chunk < last; chunk++) {
+        const int64_t end = at_most((chunk + 1) * p->chunk, p->layout.rows);
+        for (int64_t row = chunk * p->chunk; row < end;) {
+            const int64_t even = fs_layout_locate(&p->layout, row, offsets);
+            const int64_t count = at_most(at_most(even, end - row), p->tile);
+            run_tile(p, chunk, count, offsets, scratch, exponents);
+            row += count;
+        }
+    }
+}
+
+/* Rows to a chunk and to a tile, and whether rows must be copied to lie contiguous. */
+static void make_plan(plan *p, const fs_call *call)
+{
+    p->call = call;
+    p->kernels = fs_dispatch(call->dtype);
+    p->kernel = kernel_of(p->kernels, call->op);
+    p->size = call->dtype == FS_FLOAT32 ? 4 : 8;
+    fs_layout_init(&p->layout, call);
+    const int64_t n = at_least(call->n, 1), rows = p->layout.rows;
+    p->chunk = at_least((rows + MAX_CHUNKS - 1) / MAX_CHUNKS, (CHUNK_ELEMENTS + n - 1) / n);
+    p->chunks = (rows + p->chunk - 1) / p->chunk;
+    p->gather_x = call->n > 1 && call->x.class_stride != p->size;
+    p->gather_y = writes_rows(call->op) && call->n > 1 && call->y.class_stride != p->size;
+    p->tile = TILE;
+    if (p->gather_x || p->gather_y)
+        p->tile = at_least(1, at_most(16, GATHER_BYTES / (n * p->size)));
+    memset(p->sums, 0, sizeof p->sums);
+}
+
+static int threads_for(const plan *p)
+{
+    const int64_t work = p->layout.rows * p->call->n / THREAD_ELEMENTS;
+    if (work < 2)
+        return 1;
+    return (int)at_most(at_most(fs_threads_resolve(p->call->threads), work), p->chunks);
+}
+
+static int allocate_scratch(plan *p, int threads)
+{
+    p->scratch = 0;
+    if (!p->gather_x && !p->gather_y)
+        return 1;
+    /* whole cache lines, so that threads do not share one */
+    p->scratch_bytes = (size_t)(p->tile * p->call->n * p->size + 127) / 64 * 64;
+    p->scratch = malloc(p->scratch_bytes * (size_t)threads);
+    return p->scratch != 0;
+}
+
+static void finish_loss(fs_call *call, const plan *p, const fs_target_sums *targets)
+{
+    wide total = {0.0, 0.0};
+    for (int64_t chunk = 0; chunk < p->chunks; chunk++)
+        total = wide_add(total, p->sums[chunk]);
+    call->loss = total.high + total.low;
+    if (call->reduction == FS_MEAN)
+        call->loss = call->has_normalizer        ? call->loss / call->normalizer
+                     : targets->weight_sum == 0.0 ? NAN
+                                                  : call->loss / targets->weight_sum;
+}
+
+fs_status fs_run(fs_call *call)
+{
+    fs_status status = {FS_OK, 0, 0};
+    fs_target_sums targets = {0};
+    plan p;
+    make_plan(&p, call);
+    const int threads = threads_for(&p);
+    if (call->target.data) {
+        status = fs_targets_check(call, &p.layout, &targets);
+        if (status.error != FS_OK)
+            return status;
+        p.divisor = fs_targets_divisor(call, &targets);
+    }
+    if (call->n > 0 && !allocate_scratch(&p, threads)) {
+        status.error = FS_NO_MEMORY;
+        return status;
+    }
+    if (call->n > 0)
+        fs_parallel(threads, run_chunks, &p);
+    free(p.scratch);
+    finish_loss(call, &p, &targets);
+    return status;
+}
+
+int fs_is_small(int64_t rows, int64_t n)
+{
+    return n > 0 && rows <= TILE && rows * n < THREAD_ELEMENTS;
+}
+
+void fs_run_rows(fs_op op, fs_dtype dtype, const void *x, void *y, int64_t rows, int64_t n)
+{
+    double value[TILE];
+    int64_t exponents[STACK_BLOCKS];
+    fs_rows batch = {0};
+    batch.rows = rows;
+    batch.n = n;
+    batch.x = x;
+    batch.y = y;
+    batch.x_step = batch.y_step = n;
+    batch.value = value;
+    batch.exponents = exponents;
+    batch.keep = 1;
+    kernel_of(fs_dispatch(dtype), op)(&batch);
+    if (op != FS_LOGSUMEXP)
+        return;
+    for (int64_t i = 0; i < rows; i++)
+        if (dtype == FS_FLOAT32)
+            ((float *)y)[i] = (float)value[i];
+        else
+            ((double *)y)[i] = value[i];
+}

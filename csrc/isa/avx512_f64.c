@@ -1,0 +1,4 @@
+#include "../simd/avx512_f64.h"
+#include "../math/format_f64.h"
+#define FS_INSTANCE fs_avx512_f64
+#include "../kernels/instance.inc.h"

@@ -1,0 +1,185 @@
+/* A block of a row reduced to a state that merges: the monoid under every op.
+ *
+ *   state = (max, K, S, pivot):  sum of e^x over the block's elements, the pivot left out,
+ *           = S 2^(K - HEADROOM);  pivot = the left-out term on the same scale (or 0)
+ *
+ * Same bits everywhere: element j of a group of 4 COLUMNS goes to column j mod COLUMNS, the four
+ * of a column are added pairwise, (j0 + j1) + (j2 + j3), in the precision of the logits, and the
+ * columns' sums are carried in float64 (float32) or with their rounding errors (float64), then
+ * joined by one tree. AVX-512 holds the columns in one vector, AVX2 in two, NEON in four. A block
+ * begins where n alone says, so a row's bits depend on nothing else; K does not enter them, since
+ * scaling by 2^K is exact.
+ * Milakov and Gimelshein, "Online normalizer calculation for softmax", arXiv 1805.02867.
+ */
+
+#define GROUP (4 * COLUMNS)
+#define VECTORS (COLUMNS / V_LANES) /* of one column set: 1 (AVX-512) to 16 (scalar) */
+#define NO_PIVOT (-1)
+
+typedef struct {
+    real max;
+    int64_t K;
+    wide sum;
+    double pivot;
+} row_state;
+
+typedef struct { v_acc_t part[VECTORS]; } column_sums;
+
+FS_INLINE void columns_clear(column_sums *sums)
+{
+    for (int q = 0; q < VECTORS; q++)
+        sums->part[q] = v_acc_zero();
+}
+
+/* The four vectors of each column, added pairwise, into the sums. */
+FS_INLINE void columns_add(column_sums *sums, int q, v_t a, v_t b, v_t c, v_t d)
+{
+    v_acc_add(&sums->part[q], v_add(v_add(a, b), v_add(c, d)));
+}
+
+/* The tree: column i with i + COLUMNS/2, and so on by halves. */
+FS_INLINE wide columns_total(const column_sums *sums)
+{
+#if FS_F64
+    double sum[COLUMNS], error[COLUMNS];
+    for (int q = 0; q < VECTORS; q++)
+        v_acc_store(&sums->part[q], sum + q * V_LANES, error + q * V_LANES);
+    for (int half = COLUMNS / 2; half > 0; half /= 2)
+        for (int i = 0; i < half; i++) {
+            const wide pair = two_sum(sum[i], sum[i + half]);
+            sum[i] = pair.high;
+            error[i] = (error[i] + error[i + half]) + pair.low;
+        }
+    return wide_add(wide_of(sum[0], 0.0), wide_of(error[0], 0.0));
+#else
+    double sum[COLUMNS];
+    for (int q = 0; q < VECTORS; q++)
+        v_acc_store(&sums->part[q], sum + q * V_LANES);
+    for (int half = COLUMNS / 2; half > 0; half /= 2)
+        for (int i = 0; i < half; i++)
+            sum[i] += sum[i + half];
+    return wide_of(sum[0], 0.0);
+#endif
+}
+
+/* NaN is passed over here; it shows in the sum. */
+FS_INLINE real block_max(const real *x, int64_t n)
+{
+    const v_t none = v_set1((real)-INFINITY);
+    v_t a = none, b = none, c = none, d = none;
+    int64_t j = 0;
+    for (; j + 4 * V_LANES <= n; j += 4 * V_LANES) {
+        a = v_max(v_load(x + j), a);
+        b = v_max(v_load(x + j + V_LANES), b);
+        c = v_max(v_load(x + j + 2 * V_LANES), c);
+        d = v_max(v_load(x + j + 3 * V_LANES), d);
+    }
+    for (; j + V_LANES <= n; j += V_LANES)
+        a = v_max(v_load(x + j), a);
+    if (j < n)
+        b = v_max(v_load_part(x + j, n - j, none), b);
+    return v_hmax(v_max(v_max(a, b), v_max(c, d)));
+}
+
+/* The first position of a value that the block holds. */
+FS_INLINE int64_t block_find(const real *x, int64_t n, real value)
+{
+    const v_t wanted = v_set1(value);
+    int64_t j = 0;
+    for (; j + V_LANES <= n; j += V_LANES) {
+        const uint32_t bits = v_eq_bits(v_load(x + j), wanted);
+        if (bits)
+            return j + fs_lowest_bit(bits);
+    }
+    if (j < n) {
+        const uint32_t bits = v_eq_bits(v_load_part(x + j, n - j, v_set1((real)NAN)), wanted);
+        if (bits)
+            return j + fs_lowest_bit(bits);
+    }
+    return NO_PIVOT; /* a block of NaN */
+}
+
+FS_INLINE v_t shifted_load(const real *x, v_t shift, int shifting)
+{
+    return shifting ? v_sub(v_load(x), shift) : v_load(x);
+}
+
+/* A group that is cut short by the end of the block, or holds the pivot: by way of a buffer, with
+ * zeros where there is no element and where the pivot stands. Returns the pivot's term. */
+static real odd_group(const real *x, int64_t count, int64_t pivot, v_t shift, const exp_scale *scale,
+                      real *out, column_sums *sums)
+{
+    real term[GROUP], pivot_term = 0;
+    for (int64_t j = 0; j < GROUP; j += V_LANES) {
+        const int64_t left = count - j;
+        v_t t = v_set1(0);
+        if (left >= V_LANES) {
+            t = exp_scaled(v_sub(v_load(x + j), shift), scale);
+            if (out)
+                v_store(out + j, t);
+        } else if (left > 0) {
+            const v_t rest = v_set1((real)-INFINITY);
+            t = exp_scaled(v_sub(v_load_part(x + j, left, rest), shift), scale);
+            if (out)
+                v_store_part(out + j, t, left);
+        }
+        v_store(term + j, t);
+    }
+    if (pivot >= 0 && pivot < count) {
+        pivot_term = term[pivot];
+        term[pivot] = 0;
+    }
+    for (int q = 0; q < VECTORS; q++) {
+        const real *column = term + q * V_LANES;
+        columns_add(sums, q, v_load(column), v_load(column + COLUMNS), v_load(column + 2 * COLUMNS),
+                    v_load(column + 3 * COLUMNS));
+    }
+    return pivot_term;
+}
+
+FS_INLINE void full_groups(const real *x, int64_t begin, int64_t end, v_t shift, int shifting,
+                           const exp_scale *scale, real *out, column_sums *sums)
+{
+    for (int64_t j = begin; j < end; j += GROUP)
+        for (int q = 0; q < VECTORS; q++) {
+            const int64_t at = j + q * V_LANES;
+            v_t t[4];
+            for (int i = 0; i < 4; i++) {
+                t[i] = exp_scaled(shifted_load(x + at + i * COLUMNS, shift, shifting), scale);
+                if (out)
+                    v_store(out + at + i * COLUMNS, t[i]);
+            }
+            columns_add(sums, q, t[0], t[1], t[2], t[3]);
+        }
+}
+
+/* The state of one block whose maximum is known; its terms go to out where that is given.
+ * shift: subtracted from every logit first (0, or the row's maximum where logits are huge). */
+FS_INLINE row_state block_state(const real *x, int64_t n, real max, real shift, int64_t pivot,
+                                real *out)
+{
+    row_state state = {max, binary_exponent(max - shift), {0.0, 0.0}, 0.0};
+    const exp_scale scale = exp_scale_for(state.K);
+    const v_t shifts = v_set1(shift);
+    const int64_t whole = n - n % GROUP;
+    const int64_t odd = pivot < 0 || pivot >= whole ? whole : pivot - pivot % GROUP;
+    column_sums sums;
+    columns_clear(&sums);
+    if (shift == 0)
+        full_groups(x, 0, odd, shifts, 0, &scale, out, &sums);
+    else
+        full_groups(x, 0, odd, shifts, 1, &scale, out, &sums);
+    if (odd < whole) {
+        state.pivot = (double)odd_group(x + odd, GROUP, pivot - odd, shifts, &scale,
+                                        out ? out + odd : 0, &sums);
+        full_groups(x, odd + GROUP, whole, shifts, 1, &scale, out, &sums);
+    }
+    if (whole < n) {
+        const real term = odd_group(x + whole, n - whole, pivot - whole, shifts, &scale,
+                                    out ? out + whole : 0, &sums);
+        if (pivot >= whole)
+            state.pivot = (double)term;
+    }
+    state.sum = columns_total(&sums);
+    return state;
+}

@@ -1,0 +1,24 @@
+/* Everything of one instance: an isa/ file includes a vocabulary and a format, defines
+ * FS_INSTANCE, and then this. All is static but the one table. */
+#include <math.h>
+#include "../math/finish.h"
+#include "../math/exp.inc.h"
+#include "rows.h"
+#include "block.inc.h"
+#include "sweep.inc.h"
+#include "scale.inc.h"
+#include "softmax.inc.h"
+#include "logsumexp.inc.h"
+#include "log_softmax.inc.h"
+#include "cross_entropy.inc.h"
+
+
+extern const fs_kernels FS_INSTANCE;
+const fs_kernels FS_INSTANCE = {
+    BLOCK,
+    softmax_rows,
+    log_softmax_rows,
+    logsumexp_rows,
+    cross_entropy_rows,
+    cross_entropy_grad_rows,
+};

@@ -1,0 +1,33 @@
+/* What a kernel sees: rows that lie contiguous, and everything it needs, allocated and checked by
+ * the driver. Kernels never allocate, start threads, validate, or see a stride along the classes. */
+#ifndef FS_KERNELS_ROWS_H
+#define FS_KERNELS_ROWS_H
+#include <stdint.h>
+
+typedef struct {
+    int64_t rows, n;
+    const void *x;    /* logits; row i begins x_step * i elements further */
+    int64_t x_step;
+    void *y;          /* probabilities, log-probabilities or gradient; may be x itself */
+    int64_t y_step;
+    const int64_t *target; /* a row's class; negative: the row is not counted and not read */
+    const double *factor;  /* multiplies a row's gradient */
+    double *value;         /* a row's logsumexp or loss, in nats */
+    int64_t *exponents;    /* scratch: one a block of a row (fs_blocks of them), with keep */
+    int keep;              /* hold the exponentials in y and scale them, instead of computing them
+                              twice: for rows that stay in cache */
+} fs_rows;
+
+typedef void fs_kernel(const fs_rows *rows);
+
+/* One instance: an instruction set and a dtype. */
+typedef struct {
+    int64_t block; /* elements a block */
+    fs_kernel *softmax;
+    fs_kernel *log_softmax;
+    fs_kernel *logsumexp;
+    fs_kernel *cross_entropy;
+    fs_kernel *cross_entropy_grad;
+} fs_kernels;
+
+#endif

@@ -1,0 +1,48 @@
+/* e^x 2^(HEADROOM - K) of a vector, written once for both precisions.
+ *
+ *   k = round(x log2 e),  r = (x - k LN2_HIGH) - k LN2_LOW,  e^x = (1 + r + r^2 q(r)) 2^k
+ *
+ * x is reduced directly, not x - max: rounding that difference is the largest error of the usual
+ * softmax (65 ULP in float32 for ordinary logits). x - k LN2_HIGH is exact with an FMA (Cody and
+ * Waite). The power of two is a bit pattern: adding ROUNDER + EXPONENT_BIAS + HEADROOM - K leaves
+ * the biased exponent in the low bits of the sum, and a shift puts it in place (K is thus free:
+ * scaling by 2^K is exact). The last FMA multiplies by 2^k and adds the 1 in one rounding.
+ * Dukhan and Ablavatski, "Two-pass softmax algorithm", arXiv 2001.04438.
+ */
+
+typedef struct {
+    v_t rounder; /* ROUNDER + EXPONENT_BIAS + HEADROOM - K */
+    v_t lowest;  /* logits below give exactly zero: their biased exponent would be negative */
+} exp_scale;
+
+FS_INLINE exp_scale exp_scale_for(int64_t K)
+{
+    const real offset = (real)(EXPONENT_BIAS + HEADROOM - K); /* exact: far below 2^22 */
+    exp_scale scale;
+    scale.rounder = v_set1((real)ROUNDER + offset);
+    scale.lowest = v_set1(-offset * (real)LN2_HIGH);
+    return scale;
+}
+
+FS_INLINE v_t exp_scaled(v_t x, const exp_scale *scale)
+{
+    x = v_max(scale->lowest, x);
+    const v_t t = v_fma(x, v_set1((real)LOG2_E), scale->rounder);
+    const v_t k = v_sub(t, scale->rounder);
+    v_t r = v_reduce_exact(k, v_set1((real)LN2_HIGH), x);
+    r = v_fnma(k, v_set1((real)LN2_LOW), r);
+    const v_t w = v_fma(v_mul(r, r), exp_tail(r), r);
+    const v_t power = v_exponent(t);
+    return v_fma(w, power, power);
+}
+
+/* round(x log2 e) of the largest logit of a block. */
+FS_INLINE int64_t binary_exponent(real x)
+{
+    if (!(x > (real)-DIRECT_LIMIT))
+        x = (real)-DIRECT_LIMIT;
+    if (x > (real)DIRECT_LIMIT)
+        x = (real)DIRECT_LIMIT;
+    const double k = (double)x * LOG2_E_F64;
+    return (int64_t)(k + (k < 0.0 ? -0.5 : 0.5));
+}

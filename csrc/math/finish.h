@@ -1,0 +1,141 @@
+/* The scalar float64 steps that finish a row, for both precisions: a dozen flops a row.
+ *
+ * Every loss and logarithm is log(1 + R), R = sum over the others of e^x / e^pivot: the pivot (the
+ * target, or the largest logit) is left out of the sum, so that a loss of 4e-9 is 4e-9 and not
+ * log(1.0000000) = 0.
+ */
+#ifndef FS_MATH_FINISH_H
+#define FS_MATH_FINISH_H
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+#include "../portable.h"
+#include "finish_constants.h"
+#include "wide.h"
+
+/* a * b of two wide numbers, to about 2^-104. */
+FS_INLINE wide wide_mul(wide a, wide b)
+{
+    const double high = a.high * b.high;
+    const double low = fma(a.high, b.high, -high) + (a.high * b.low + a.low * b.high);
+    return wide_of(high, low);
+}
+
+/* a / b for a plain a. */
+FS_INLINE wide wide_quotient(double a, wide b)
+{
+    const double high = a / b.high;
+    const double rest = fma(-high, b.high, a) - high * b.low;
+    return wide_of(high, rest / b.high);
+}
+
+/* 2^e; 0 or inf beyond the range of float64. */
+FS_INLINE double power_of_two(int64_t e)
+{
+    uint64_t bits;
+    double value;
+    if (e > 1023)
+        return INFINITY;
+    if (e < -1074)
+        return 0.0;
+    bits = e < -1022 ? UINT64_C(1) << (e + 1074) : (uint64_t)(e + 1023) << 52;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+/* a * 2^e rounded once, also where 2^e itself is out of range. */
+FS_INLINE double scale_by_power(double a, int64_t e)
+{
+    if (e < -2200)
+        e = -2200;
+    if (e > 2200)
+        e = 2200;
+    if (e < -1000) /* a is of ordinary size: the first product is exact */
+        return a * power_of_two(-500) * power_of_two(-500) * power_of_two(e + 1000);
+    if (e > 1000)
+        return a * power_of_two(500) * power_of_two(500) * power_of_two(e - 1000);
+    return a * power_of_two(e);
+}
+
+typedef struct {
+    wide fraction; /* in [0.7, 1.42] */
+    int64_t exponent;
+} wide_exp;
+
+/* e^z to about 2^-57: exp.inc.h with the rounding errors carried along. |z| <= 2^30 by clamping:
+ * beyond, the result has left every range it is used in. */
+FS_INLINE wide_exp exp_wide(wide z)
+{
+    static const double rounder = 0x1.8p+52;
+    const double limit = 0x1p+30;
+    wide_exp result;
+    if (!(z.high > -limit && z.high < limit))
+        z = wide_of(z.high > 0 ? limit : -limit, 0.0);
+    const double k = (fma(z.high, LOG2_E_F64, rounder)) - rounder;
+    const double r0 = fma(-k, LN2_HIGH_F64, z.high);
+    const double step = k * LN2_LOW_F64;
+    const double r = r0 - step;
+    const double r_low = ((r0 - r) - step) - fma(k, LN2_LOW_F64, -step) + z.low;
+    double q = fma(EXP_F64_C11, r, EXP_F64_C10);
+    q = fma(q, r, EXP_F64_C9);
+    q = fma(q, r, EXP_F64_C8);
+    q = fma(q, r, EXP_F64_C7);
+    q = fma(q, r, EXP_F64_C6);
+    q = fma(q, r, EXP_F64_C5);
+    q = fma(q, r, EXP_F64_C4);
+    q = fma(q, r, EXP_F64_C3);
+    q = fma(q, r, EXP_F64_C2);
+    const double curve = r * r * q;
+    const double w = r + curve;
+    const double w_low = ((r - w) + curve) + fma(r_low, w, r_low);
+    result.fraction.high = 1.0 + w;
+    result.fraction.low = ((1.0 - result.fraction.high) + w) + w_low;
+    result.exponent = (int64_t)k;
+    return result;
+}
+
+/* log of (1 + f + f_low) 2^e, with 1 + f in [sqrt(1/2), sqrt(2)]. The arrangement of the terms,
+ * which keeps the small ones apart, is that of FreeBSD's msun, e_log.c. */
+FS_INLINE double log_reduced(double f, double f_low, double e)
+{
+    const double s = f / (2.0 + f), z = s * s, half_square = 0.5 * f * f;
+    double p = fma(LOG_L6, z, LOG_L5);
+    p = fma(p, z, LOG_L4);
+    p = fma(p, z, LOG_L3);
+    p = fma(p, z, LOG_L2);
+    p = fma(p, z, LOG_L1);
+    p = fma(p, z, LOG_L0);
+    const double small = fma(s, fma(p, z, half_square), fma(e, LN2_REST, f_low / (1.0 + f)));
+    return fma(e, LN2_HEAD, f - (half_square - small));
+}
+
+/* log of (u + u_low) 2^e for a positive normal u of any exponent. */
+FS_INLINE double log_wide(wide u, int64_t e)
+{
+    uint64_t bits;
+    double fraction;
+    memcpy(&bits, &u.high, sizeof bits);
+    /* the fraction's exponent is chosen so that it lies in [sqrt(1/2), sqrt(2)) */
+    const uint64_t shifted = bits + (UINT64_C(0x3ff0000000000000) - UINT64_C(0x3fe6a09e667f3bcd));
+    const int64_t exponent = (int64_t)(shifted >> 52) - 1023;
+    bits -= (uint64_t)exponent << 52;
+    memcpy(&fraction, &bits, sizeof fraction);
+    return log_reduced(fraction - 1.0, scale_by_power(u.low, -exponent), (double)(exponent + e));
+}
+
+/* log(1 + (m + m_low) 2^e) for m >= 0: the loss or the distance from the maximum, from the sum of
+ * the others over the pivot. */
+FS_INLINE double log1p_scaled(wide m, int64_t e)
+{
+    if (!(m.high > 0.0) || m.high == INFINITY)
+        return m.high; /* 0, NaN, inf */
+    if (e > 2000 || scale_by_power(m.high, e) > 0x1p+60)
+        return log_wide(m, e); /* adding one changes nothing */
+    const double R = scale_by_power(m.high, e);
+    const double R_low = scale_by_power(m.low, e);
+    if (R < 0.41)
+        return R < 0x1p-60 ? R : log_reduced(R, R_low, 0.0);
+    const wide u = two_sum(1.0, R);
+    return log_wide(wide_of(u.high, u.low + R_low), 0);
+}
+#endif

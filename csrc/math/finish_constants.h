@@ -1,0 +1,32 @@
+/* float64 constants (tools/derive_coefficients.py): the kernels of float64 and, in both precisions,
+ * the few scalar steps that finish a row. */
+#ifndef FS_MATH_FINISH_CONSTANTS_H
+#define FS_MATH_FINISH_CONSTANTS_H
+
+#define EXP_F64_C2 0x1.000000000000ap-1
+#define EXP_F64_C3 0x1.55555555554f7p-3
+#define EXP_F64_C4 0x1.55555555506c5p-5
+#define EXP_F64_C5 0x1.11111111282e4p-7
+#define EXP_F64_C6 0x1.6c16c18491360p-10
+#define EXP_F64_C7 0x1.a01a0128c63d4p-13
+#define EXP_F64_C8 0x1.a01998e4fa965p-16
+#define EXP_F64_C9 0x1.71df270549709p-19
+#define EXP_F64_C10 0x1.28ae9056cab2cp-22
+#define EXP_F64_C11 0x1.ad7f9c3cef724p-26
+#define LN2_HIGH_F64 0x1.62e42fefa39efp-1
+#define LN2_LOW_F64 0x1.abc9e3b39803fp-56
+#define LOG2_E_F64 0x1.71547652b82fep+0
+
+/* ln 2 split so that e * LN2_HEAD is exact for |e| < 2^21. */
+#define LN2_HEAD 0x1.62e42feep-1
+#define LN2_REST 0x1.a39ef35793c76p-33
+
+/* log(1+f) = f - f^2/2 + s (f^2/2 + z L(z)), s = f/(2+f), z = s^2: relative error 2^-58.8 */
+#define LOG_L0 0x1.5555555555593p-1
+#define LOG_L1 0x1.999999997fc64p-2
+#define LOG_L2 0x1.249249420747ep-2
+#define LOG_L3 0x1.c71c51f4d6e17p-3
+#define LOG_L4 0x1.7466439bec015p-3
+#define LOG_L5 0x1.39a13566f0a41p-3
+#define LOG_L6 0x1.2f0b16552abefp-3
+#endif

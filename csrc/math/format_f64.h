@@ -1,0 +1,38 @@
+/* What float64 means to the kernels. Coefficients: tools/derive_coefficients.py. */
+#ifndef FS_MATH_FORMAT_F64_H
+#define FS_MATH_FORMAT_F64_H
+#include "finish_constants.h"
+
+#define FS_F64 1
+/* Elements of one group: four vectors of COLUMNS, added pairwise before they are accumulated. */
+#define COLUMNS 8
+/* Elements of one block (8 KiB): read for its maximum and again for its exponentials, from L1. */
+#define BLOCK 1024
+/* Logits up to this size are reduced directly; beyond, the row's maximum is subtracted first. */
+#define DIRECT_LIMIT 1048576.0
+/* Terms are kept as e^x 2^(HEADROOM - K): a term 2^-1074 of the largest is still a normal number,
+ * and 2^63 of the largest do not overflow. */
+#define HEADROOM 200
+#define EXPONENT_BIAS 1023
+#define ROUNDER 0x1.8p+52 /* 1.5 * 2^52: adding it rounds to an integer, held in the low bits */
+#define SMALLEST_FACTOR 0x1p-860
+#define FACTOR_LIFT 128
+
+#define LN2_HIGH LN2_HIGH_F64
+#define LN2_LOW LN2_LOW_F64
+#define LOG2_E LOG2_E_F64
+
+/* e^r = 1 + r + r^2 q(r), |r| <= ln(2)/2 + 0.001: relative error 2^-56.9 */
+FS_INLINE v_t exp_tail(v_t r)
+{
+    v_t q = v_fma(v_set1(EXP_F64_C11), r, v_set1(EXP_F64_C10));
+    q = v_fma(q, r, v_set1(EXP_F64_C9));
+    q = v_fma(q, r, v_set1(EXP_F64_C8));
+    q = v_fma(q, r, v_set1(EXP_F64_C7));
+    q = v_fma(q, r, v_set1(EXP_F64_C6));
+    q = v_fma(q, r, v_set1(EXP_F64_C5));
+    q = v_fma(q, r, v_set1(EXP_F64_C4));
+    q = v_fma(q, r, v_set1(EXP_F64_C3));
+    return v_fma(q, r, v_set1(EXP_F64_C2));
+}
+#endif

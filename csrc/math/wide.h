@@ -1,0 +1,32 @@
+/* Numbers wider than double, as unevaluated sums high + low (Dekker 1971). */
+#ifndef FS_MATH_WIDE_H
+#define FS_MATH_WIDE_H
+#include "../portable.h"
+
+typedef struct { double high, low; } wide;
+
+FS_INLINE wide wide_of(double high, double low)
+{
+    const wide a = {high, low};
+    return a;
+}
+
+FS_INLINE wide two_sum(double a, double b) /* Knuth */
+{
+    const double sum = a + b, part = sum - a;
+    return wide_of(sum, (a - (sum - part)) + (b - part));
+}
+
+FS_INLINE wide wide_add(wide a, wide b)
+{
+    const wide sum = two_sum(a.high, b.high);
+    const double low = sum.low + (a.low + b.low);
+    const double high = sum.high + low;
+    return wide_of(high, low - (high - sum.high));
+}
+
+FS_INLINE wide wide_scale(wide a, double power_of_two)
+{
+    return wide_of(a.high * power_of_two, a.low * power_of_two);
+}
+#endif

@@ -1,0 +1,95 @@
+#include "parallel.h"
+#include "fastsoftmax.h"
+#include "portable.h"
+
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+#if defined(__unix__) || defined(__APPLE__)
+#include <pthread.h>
+#define FS_HAVE_FORK 1
+#endif
+
+/* Precedence: the call's own number, the context manager's (a thread's own), fs_threads_set, then
+ * the runtime's current maximum, which OMP_NUM_THREADS and threadpoolctl set; without
+ * OMP_NUM_THREADS no more than affinity and cgroup allow. */
+static int wanted_by_all = 0;
+static int allowed_here = 1;
+static int omp_was_told = 0;
+static FS_THREAD_LOCAL int wanted_by_thread = 0;
+static int forked = 0;
+
+#ifdef FS_HAVE_FORK
+/* libgomp's pool does not survive fork: its next parallel region would wait for ever. */
+static void after_fork_in_child(void) { forked = 1; }
+#endif
+
+void fs_threads_init(int allowed, int follow_omp)
+{
+    static int registered = 0;
+    allowed_here = allowed > 0 ? allowed : 1;
+    omp_was_told = follow_omp;
+#ifdef FS_HAVE_FORK
+    if (!registered)
+        pthread_atfork(0, 0, after_fork_in_child);
+#endif
+    registered = 1;
+}
+
+void fs_threads_set(int threads) { wanted_by_all = threads; }
+
+int fs_threads_swap(int threads)
+{
+    const int old = wanted_by_thread;
+    wanted_by_thread = threads;
+    return old;
+}
+
+static int runtime_maximum(void)
+{
+#ifdef _OPENMP
+    const int maximum = omp_get_max_threads();
+    return omp_was_told || maximum < allowed_here ? maximum : allowed_here;
+#else
+    return 1;
+#endif
+}
+
+int fs_threads_resolve(int asked)
+{
+    if (asked > 0)
+        return asked;
+    if (wanted_by_thread > 0)
+        return wanted_by_thread;
+    if (wanted_by_all > 0)
+        return wanted_by_all;
+    return runtime_maximum();
+}
+
+int fs_openmp_version(void)
+{
+#ifdef _OPENMP
+    return _OPENMP;
+#else
+    return 0;
+#endif
+}
+
+void fs_parallel(int threads, fs_task *task, void *context)
+{
+#ifdef _OPENMP
+    if (threads > 1 && !forked && !omp_in_parallel()) {
+#pragma omp parallel num_threads(threads)
+        {
+            /* the runtime may grant fewer threads than asked for: each then takes several parts */
+            for (int i = omp_get_thread_num(); i < threads; i += omp_get_num_threads())
+                task(context, i, threads);
+        }
+        return;
+    }
+#else
+    (void)forked;
+#endif
+    for (int i = 0; i < threads; i++)
+        task(context, i, threads);
+}

@@ -1,0 +1,69 @@
+/* The vocabulary (README.md) for AVX2 with FMA, float32: 8 lanes. */
+#ifndef FS_SIMD_AVX2_F32_H
+#define FS_SIMD_AVX2_F32_H
+#include <immintrin.h>
+#include <stdint.h>
+#include "../portable.h"
+
+typedef float real;
+typedef __m256 v_t;
+#define V_LANES 8
+
+FS_INLINE v_t v_set1(real a) { return _mm256_set1_ps(a); }
+FS_INLINE v_t v_load(const real *p) { return _mm256_loadu_ps(p); }
+FS_INLINE void v_store(real *p, v_t a) { _mm256_storeu_ps(p, a); }
+FS_INLINE __m256i v_first_lanes(int64_t count)
+{
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)count),
+                              _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+FS_INLINE v_t v_load_part(const real *p, int64_t count, v_t rest)
+{
+    const __m256i mask = v_first_lanes(count);
+    return _mm256_blendv_ps(rest, _mm256_maskload_ps(p, mask), _mm256_castsi256_ps(mask));
+}
+FS_INLINE void v_store_part(real *p, v_t a, int64_t count)
+{
+    _mm256_maskstore_ps(p, v_first_lanes(count), a);
+}
+
+FS_INLINE v_t v_add(v_t a, v_t b) { return _mm256_add_ps(a, b); }
+FS_INLINE v_t v_sub(v_t a, v_t b) { return _mm256_sub_ps(a, b); }
+FS_INLINE v_t v_mul(v_t a, v_t b) { return _mm256_mul_ps(a, b); }
+FS_INLINE v_t v_fma(v_t a, v_t b, v_t c) { return _mm256_fmadd_ps(a, b, c); }
+FS_INLINE v_t v_fnma(v_t a, v_t b, v_t c) { return _mm256_fnmadd_ps(a, b, c); }
+FS_INLINE v_t v_reduce_exact(v_t k, v_t high, v_t x) { return _mm256_fnmadd_ps(k, high, x); }
+FS_INLINE v_t v_max(v_t a, v_t b) { return _mm256_max_ps(a, b); }
+FS_INLINE v_t v_exponent(v_t t)
+{
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(t), 23));
+}
+FS_INLINE real v_hmax(v_t a)
+{
+    __m128 m = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+    m = _mm_max_ps(m, _mm_movehl_ps(m, m));
+    m = _mm_max_ss(m, _mm_shuffle_ps(m, m, 1));
+    return _mm_cvtss_f32(m);
+}
+FS_INLINE uint32_t v_eq_bits(v_t a, v_t b)
+{
+    return (uint32_t)_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_EQ_OQ));
+}
+
+typedef struct { __m256d low, high; } v_acc_t;
+FS_INLINE v_acc_t v_acc_zero(void)
+{
+    v_acc_t a = {_mm256_setzero_pd(), _mm256_setzero_pd()};
+    return a;
+}
+FS_INLINE void v_acc_add(v_acc_t *a, v_t g)
+{
+    a->low = _mm256_add_pd(a->low, _mm256_cvtps_pd(_mm256_castps256_ps128(g)));
+    a->high = _mm256_add_pd(a->high, _mm256_cvtps_pd(_mm256_extractf128_ps(g, 1)));
+}
+FS_INLINE void v_acc_store(const v_acc_t *a, double *sum)
+{
+    _mm256_storeu_pd(sum, a->low);
+    _mm256_storeu_pd(sum + 4, a->high);
+}
+#endif

@@ -1,0 +1,59 @@
+/* The vocabulary (README.md) for AVX-512, float32: 16 lanes. */
+#ifndef FS_SIMD_AVX512_F32_H
+#define FS_SIMD_AVX512_F32_H
+#include <immintrin.h>
+#include <stdint.h>
+#include "../portable.h"
+
+typedef float real;
+typedef __m512 v_t;
+#define V_LANES 16
+
+FS_INLINE v_t v_set1(real a) { return _mm512_set1_ps(a); }
+FS_INLINE v_t v_load(const real *p) { return _mm512_loadu_ps(p); }
+FS_INLINE void v_store(real *p, v_t a) { _mm512_storeu_ps(p, a); }
+FS_INLINE __mmask16 v_first_lanes(int64_t count) { return (__mmask16)((1u << count) - 1u); }
+FS_INLINE v_t v_load_part(const real *p, int64_t count, v_t rest)
+{
+    return _mm512_mask_loadu_ps(rest, v_first_lanes(count), p);
+}
+FS_INLINE void v_store_part(real *p, v_t a, int64_t count)
+{
+    _mm512_mask_storeu_ps(p, v_first_lanes(count), a);
+}
+
+FS_INLINE v_t v_add(v_t a, v_t b) { return _mm512_add_ps(a, b); }
+FS_INLINE v_t v_sub(v_t a, v_t b) { return _mm512_sub_ps(a, b); }
+FS_INLINE v_t v_mul(v_t a, v_t b) { return _mm512_mul_ps(a, b); }
+FS_INLINE v_t v_fma(v_t a, v_t b, v_t c) { return _mm512_fmadd_ps(a, b, c); }
+FS_INLINE v_t v_fnma(v_t a, v_t b, v_t c) { return _mm512_fnmadd_ps(a, b, c); }
+FS_INLINE v_t v_reduce_exact(v_t k, v_t high, v_t x) { return _mm512_fnmadd_ps(k, high, x); }
+FS_INLINE v_t v_max(v_t a, v_t b) { return _mm512_max_ps(a, b); }
+FS_INLINE v_t v_exponent(v_t t)
+{
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(t), 23));
+}
+FS_INLINE real v_hmax(v_t a) { return _mm512_reduce_max_ps(a); }
+FS_INLINE uint32_t v_eq_bits(v_t a, v_t b)
+{
+    return (uint32_t)_mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ);
+}
+
+typedef struct { __m512d low, high; } v_acc_t;
+FS_INLINE v_acc_t v_acc_zero(void)
+{
+    v_acc_t a = {_mm512_setzero_pd(), _mm512_setzero_pd()};
+    return a;
+}
+FS_INLINE void v_acc_add(v_acc_t *a, v_t g)
+{
+    const __m256 upper = _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(g), 1));
+    a->low = _mm512_add_pd(a->low, _mm512_cvtps_pd(_mm512_castps512_ps256(g)));
+    a->high = _mm512_add_pd(a->high, _mm512_cvtps_pd(upper));
+}
+FS_INLINE void v_acc_store(const v_acc_t *a, double *sum)
+{
+    _mm512_storeu_pd(sum, a->low);
+    _mm512_storeu_pd(sum + 8, a->high);
+}
+#endif

@@ -1,0 +1,65 @@
+/* The vocabulary (README.md) for NEON (AArch64), float32: 4 lanes. */
+#ifndef FS_SIMD_NEON_F32_H
+#define FS_SIMD_NEON_F32_H
+#include <arm_neon.h>
+#include <stdint.h>
+#include <string.h>
+#include "../portable.h"
+
+typedef float real;
+typedef float32x4_t v_t;
+#define V_LANES 4
+
+FS_INLINE v_t v_set1(real a) { return vdupq_n_f32(a); }
+FS_INLINE v_t v_load(const real *p) { return vld1q_f32(p); }
+FS_INLINE void v_store(real *p, v_t a) { vst1q_f32(p, a); }
+FS_INLINE v_t v_load_part(const real *p, int64_t count, v_t rest)
+{
+    real lanes[V_LANES];
+    vst1q_f32(lanes, rest);
+    memcpy(lanes, p, (size_t)count * sizeof(real));
+    return vld1q_f32(lanes);
+}
+FS_INLINE void v_store_part(real *p, v_t a, int64_t count)
+{
+    real lanes[V_LANES];
+    vst1q_f32(lanes, a);
+    memcpy(p, lanes, (size_t)count * sizeof(real));
+}
+
+FS_INLINE v_t v_add(v_t a, v_t b) { return vaddq_f32(a, b); }
+FS_INLINE v_t v_sub(v_t a, v_t b) { return vsubq_f32(a, b); }
+FS_INLINE v_t v_mul(v_t a, v_t b) { return vmulq_f32(a, b); }
+FS_INLINE v_t v_fma(v_t a, v_t b, v_t c) { return vfmaq_f32(c, a, b); }
+FS_INLINE v_t v_fnma(v_t a, v_t b, v_t c) { return vfmsq_f32(c, a, b); }
+FS_INLINE v_t v_reduce_exact(v_t k, v_t high, v_t x) { return vfmsq_f32(x, k, high); }
+/* FMAX would return NaN for a NaN in either place: select as x86 does. */
+FS_INLINE v_t v_max(v_t a, v_t b) { return vbslq_f32(vcgtq_f32(a, b), a, b); }
+FS_INLINE v_t v_exponent(v_t t)
+{
+    return vreinterpretq_f32_u32(vshlq_n_u32(vreinterpretq_u32_f32(t), 23));
+}
+FS_INLINE real v_hmax(v_t a) { return vmaxvq_f32(a); }
+FS_INLINE uint32_t v_eq_bits(v_t a, v_t b)
+{
+    static const uint32_t bit[V_LANES] = {1, 2, 4, 8};
+    return vaddvq_u32(vandq_u32(vceqq_f32(a, b), vld1q_u32(bit)));
+}
+
+typedef struct { float64x2_t low, high; } v_acc_t;
+FS_INLINE v_acc_t v_acc_zero(void)
+{
+    v_acc_t a = {vdupq_n_f64(0.0), vdupq_n_f64(0.0)};
+    return a;
+}
+FS_INLINE void v_acc_add(v_acc_t *a, v_t g)
+{
+    a->low = vaddq_f64(a->low, vcvt_f64_f32(vget_low_f32(g)));
+    a->high = vaddq_f64(a->high, vcvt_high_f64_f32(g));
+}
+FS_INLINE void v_acc_store(const v_acc_t *a, double *sum)
+{
+    vst1q_f64(sum, a->low);
+    vst1q_f64(sum + 2, a->high);
+}
+#endif

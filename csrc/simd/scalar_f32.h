@@ -1,0 +1,59 @@
+/* The vocabulary (README.md) in portable C, float32: one lane.
+ * Where C's own fma is an instruction it is used; elsewhere products are formed in double, where
+ * they are exact: the sum is rounded twice, once in some 2^29 cases differently from an FMA. */
+#ifndef FS_SIMD_SCALAR_F32_H
+#define FS_SIMD_SCALAR_F32_H
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+#include "../portable.h"
+
+typedef float real;
+typedef float v_t;
+#define V_LANES 1
+
+FS_INLINE v_t v_set1(real a) { return a; }
+FS_INLINE v_t v_load(const real *p) { return *p; }
+FS_INLINE void v_store(real *p, v_t a) { *p = a; }
+/* A part of one lane is nothing: never asked for. */
+FS_INLINE v_t v_load_part(const real *p, int64_t count, v_t rest)
+{
+    return count > 0 ? *p : rest;
+}
+FS_INLINE void v_store_part(real *p, v_t a, int64_t count)
+{
+    if (count > 0)
+        *p = a;
+}
+
+FS_INLINE v_t v_add(v_t a, v_t b) { return a + b; }
+FS_INLINE v_t v_sub(v_t a, v_t b) { return a - b; }
+FS_INLINE v_t v_mul(v_t a, v_t b) { return a * b; }
+#ifdef FP_FAST_FMAF
+FS_INLINE v_t v_fma(v_t a, v_t b, v_t c) { return fmaf(a, b, c); }
+#else
+FS_INLINE v_t v_fma(v_t a, v_t b, v_t c) { return (v_t)((double)a * b + c); }
+#endif
+FS_INLINE v_t v_fnma(v_t a, v_t b, v_t c) { return v_fma(-a, b, c); }
+FS_INLINE v_t v_reduce_exact(v_t k, v_t high, v_t x) { return v_fma(-k, high, x); }
+FS_INLINE v_t v_max(v_t a, v_t b) { return a > b ? a : b; }
+FS_INLINE v_t v_exponent(v_t t)
+{
+    uint32_t bits;
+    memcpy(&bits, &t, sizeof bits);
+    bits <<= 23;
+    memcpy(&t, &bits, sizeof bits);
+    return t;
+}
+FS_INLINE real v_hmax(v_t a) { return a; }
+FS_INLINE uint32_t v_eq_bits(v_t a, v_t b) { return a == b; }
+
+typedef struct { double sum; } v_acc_t;
+FS_INLINE v_acc_t v_acc_zero(void)
+{
+    v_acc_t a = {0.0};
+    return a;
+}
+FS_INLINE void v_acc_add(v_acc_t *a, v_t g) { a->sum += (double)g; }
+FS_INLINE void v_acc_store(const v_acc_t *a, double *sum) { *sum = a->sum; }
+#endif

@@ -1,0 +1,24 @@
+/* Labels and weights: checked as a whole before anything is written, then read tile by tile. */
+#ifndef FS_TARGETS_H
+#define FS_TARGETS_H
+#include "fastsoftmax.h"
+#include "layout.h"
+
+typedef struct {
+    double weight_sum; /* of the counted samples: what a mean divides by */
+} fs_target_sums;
+
+/* Every label in [0, n) or ignored; else the first bad one in C order. */
+fs_status fs_targets_check(const fs_call *call, const fs_layout *layout, fs_target_sums *sums);
+
+/* What the gradient of the reduced loss is divided by; 0 where the mean is over nothing. */
+double fs_targets_divisor(const fs_call *call, const fs_target_sums *sums);
+
+/* A tile's classes (negative: not counted), the weights of its losses, and the factors of its
+ * gradients. A label is looked at again: one that another thread has changed meanwhile to something
+ * out of range is not counted. */
+void fs_targets_tile(const fs_call *call, const fs_layout *layout, const int64_t *offsets,
+                     int64_t count, double divisor, int64_t *target, double *weight,
+                     double *factor);
+
+#endif

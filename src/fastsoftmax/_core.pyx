@@ -1,0 +1,311 @@
+"""The only place that knows both Python and C: buffers in, GIL released, status to exception.
+
+Arrays arrive checked and normalised by _validate.py; nothing is validated here but what the C
+code itself finds out (a label out of range, memory that is not to be had). An instruction set is a
+parameter of the calling thread (use_isa), so that tests reach every instance in one process.
+"""
+
+cimport cython
+cimport numpy as cnp
+from cpython.ref cimport Py_INCREF
+from libc.stdint cimport int64_t, uint64_t
+
+cnp.import_array()
+
+cdef extern from "fastsoftmax.h" nogil:
+    enum:
+        FS_MAX_DIMS
+    ctypedef enum fs_dtype:
+        FS_FLOAT32
+        FS_FLOAT64
+    ctypedef enum fs_op:
+        FS_SOFTMAX
+        FS_LOG_SOFTMAX
+        FS_LOGSUMEXP
+        FS_CROSS_ENTROPY
+        FS_CROSS_ENTROPY_GRAD
+    ctypedef enum fs_reduction:
+        FS_NONE
+        FS_MEAN
+        FS_SUM
+    ctypedef enum fs_error:
+        FS_OK
+        FS_NO_MEMORY
+        FS_BAD_LABEL
+    ctypedef struct fs_status:
+        fs_error error
+        int64_t position
+        int64_t value
+    ctypedef struct fs_array:
+        char *data
+        int64_t strides[FS_MAX_DIMS]
+        int64_t class_stride
+    ctypedef struct fs_label_type:
+        int size
+        int is_signed
+    ctypedef struct fs_call:
+        fs_op op
+        fs_dtype dtype
+        int ndim
+        int64_t shape[FS_MAX_DIMS]
+        int64_t n
+        int threads
+        fs_array x
+        fs_array y
+        fs_array value
+        fs_array target
+        fs_label_type label
+        int has_ignore
+        int64_t ignore_index
+        const double *weight
+        fs_array sample_weight
+        fs_array grad_output
+        fs_reduction reduction
+        int has_normalizer
+        double normalizer
+        double loss
+
+    fs_status fs_run(fs_call *call)
+    void fs_run_rows(fs_op op, fs_dtype dtype, const void *x, void *y, int64_t rows, int64_t n)
+    int fs_is_small(int64_t rows, int64_t n)
+    void fs_threads_init(int allowed, int follow_omp)
+    void fs_threads_set(int threads)
+    int fs_threads_swap(int threads)
+    int fs_threads_resolve(int asked)
+    int fs_openmp_version()
+    void fs_isa_cap(const char *cap)
+    int fs_isa_count()
+    const char *fs_isa_name(int index)
+    int fs_isa_runs(int index)
+    const char *fs_isa_current()
+    int fs_isa_force(const char *name)
+
+cdef extern from *:
+    """
+    #ifndef FS_OPENMP_NOTE
+    #define FS_OPENMP_NOTE ""
+    #endif
+    """
+    const char *FS_OPENMP_NOTE
+
+fs_isa_cap(NULL)
+
+
+cdef inline fs_dtype dtype_of(cnp.ndarray x) noexcept:
+    return FS_FLOAT32 if cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT32 else FS_FLOAT64
+
+
+cdef void place(fs_array *to, cnp.ndarray array, int axis) noexcept:
+    """Describe an array to C; axis: the class axis, or -1 for an array of one value a row."""
+    cdef int dim, at = 0
+    to.data = <char *>cnp.PyArray_DATA(array)
+    for dim in range(cnp.PyArray_NDIM(array)):
+        if dim == axis:
+            to.class_stride = cnp.PyArray_STRIDE(array, dim)
+        else:
+            to.strides[at] = cnp.PyArray_STRIDE(array, dim)
+            at += 1
+
+
+cdef void begin(fs_call *call, cnp.ndarray x, int axis, int threads) noexcept:
+    """Fill in what every op has: logits, shape, threads."""
+    cdef int dim
+    call.dtype = dtype_of(x)
+    call.ndim = 0
+    for dim in range(cnp.PyArray_NDIM(x)):
+        if dim == axis:
+            call.n = cnp.PyArray_DIM(x, dim)
+        else:
+            call.shape[call.ndim] = cnp.PyArray_DIM(x, dim)
+            call.ndim += 1
+    call.threads = threads
+    call.y.data = call.value.data = call.target.data = NULL
+    call.sample_weight.data = call.grad_output.data = NULL
+    call.weight = NULL
+    call.reduction = FS_NONE
+    call.has_normalizer = 0
+    place(&call.x, x, axis)
+
+
+cdef int run(fs_call *call, object targets=None) except -1:
+    cdef fs_status status
+    with nogil:
+        status = fs_run(call)
+    if status.error == FS_OK:
+        return 0
+    if status.error == FS_NO_MEMORY:
+        raise MemoryError("fastsoftmax: no memory to copy strided rows")
+    raise bad_label(targets, status, call.n)
+
+
+cdef object bad_label(cnp.ndarray targets, fs_status status, int64_t n):
+    """IndexError that names the label and where it stands."""
+    position, left = [], status.position
+    for length in reversed([targets.shape[i] for i in range(targets.ndim)]):
+        position.insert(0, left % length)
+        left //= length
+    value = status.value
+    if targets.dtype.kind == "u":
+        value = <uint64_t>status.value
+    where = ", ".join(str(i) for i in position)
+    return IndexError(
+        f"targets[{where or '()'}]: label {value} is out of range: expected 0 <= label < {n}, "
+        "or ignore_index"
+    )
+
+
+def try_unary(int op, x):
+    """The fast door: the result for a plain C-contiguous array over its last axis, else None."""
+    cdef cnp.ndarray a, y
+    cdef fs_call call
+    cdef int64_t n, rows
+    cdef int ndim
+    if not cnp.PyArray_CheckExact(x):
+        return None
+    a = <cnp.ndarray>x
+    ndim = cnp.PyArray_NDIM(a)
+    if ndim < 1 or not cnp.PyArray_ISCARRAY_RO(a):
+        return None
+    if cnp.PyArray_TYPE(a) != cnp.NPY_FLOAT32 and cnp.PyArray_TYPE(a) != cnp.NPY_FLOAT64:
+        return None
+    n = cnp.PyArray_DIM(a, ndim - 1)
+    if n == 0:
+        return None
+    y = cnp.PyArray_EMPTY(ndim - (op == FS_LOGSUMEXP), cnp.PyArray_DIMS(a), cnp.PyArray_TYPE(a), 0)
+    rows = cnp.PyArray_SIZE(a) // n
+    if fs_is_small(rows, n):
+        fs_run_rows(<fs_op>op, dtype_of(a), cnp.PyArray_DATA(a), cnp.PyArray_DATA(y), rows, n)
+    else:
+        begin(&call, a, ndim - 1, 0)
+        call.op = <fs_op>op
+        place(&call.value if op == FS_LOGSUMEXP else &call.y, y, -1 if op == FS_LOGSUMEXP else ndim - 1)
+        run(&call)
+    if ndim == 1 and op == FS_LOGSUMEXP:
+        Py_INCREF(y)  # PyArray_Return takes a reference away
+        return cnp.PyArray_Return(y)
+    return y
+
+
+def unary(int op, cnp.ndarray x, cnp.ndarray y, int axis, int threads):
+    """softmax, log_softmax, logsumexp (op 0, 1, 2) of x along axis into y, any strides."""
+    cdef fs_call call
+    begin(&call, x, axis, threads)
+    call.op = <fs_op>op
+    if call.n == 0:
+        if op == FS_LOGSUMEXP:
+            y[...] = -float("inf")
+        return
+    if op == FS_LOGSUMEXP:
+        place(&call.value, y, -1)
+    else:
+        place(&call.y, y, axis)
+    run(&call)
+
+
+cdef int ignore(fs_call *call, ignore_index) except -1:
+    """Within the labels' 64 bits a value is its bits; beyond, no label can be meant."""
+    call.has_ignore = 1
+    try:
+        if call.label.is_signed or call.label.size < 8:
+            call.ignore_index = ignore_index
+        else:
+            call.ignore_index = <int64_t><uint64_t>ignore_index
+    except OverflowError:
+        call.has_ignore = 0
+    return 0
+
+
+def cross_entropy(cnp.ndarray x, int axis, cnp.ndarray targets, *, cnp.ndarray loss=None,
+                  cnp.ndarray grad=None, str reduction, ignore_index=-100,
+                  cnp.ndarray weight=None, cnp.ndarray sample_weight=None,
+                  double label_smoothing=0.0, double z_loss=0.0, normalizer=None,
+                  grad_output=None, int threads=0):
+    """Loss, and gradient where an array for it is given; see _backend.py for the interface."""
+    cdef fs_call call
+    cdef double scale
+    cdef int dim
+    if targets.dtype.kind == "f" or label_smoothing != 0 or z_loss != 0:
+        from .reference import loss_and_grad
+        return loss_and_grad(
+            x, axis, targets, loss=loss, grad=grad, reduction=reduction, ignore_index=ignore_index,
+            weight=weight, sample_weight=sample_weight, label_smoothing=label_smoothing,
+            z_loss=z_loss, normalizer=normalizer, grad_output=grad_output, threads=threads)
+    begin(&call, x, axis, threads)
+    call.op = FS_CROSS_ENTROPY if grad is None else FS_CROSS_ENTROPY_GRAD
+    call.reduction = (FS_MEAN if reduction == "mean" else FS_SUM if reduction == "sum" else FS_NONE)
+    place(&call.target, targets, -1)
+    call.label.size = <int>targets.itemsize
+    call.label.is_signed = targets.dtype.kind == "i"
+    ignore(&call, ignore_index)
+    if loss is not None:
+        place(&call.value, loss, -1)
+    if grad is not None:
+        place(&call.y, grad, axis)
+    if weight is not None:
+        call.weight = <const double *>cnp.PyArray_DATA(weight)
+    if sample_weight is not None:
+        place(&call.sample_weight, sample_weight, -1)
+    if isinstance(grad_output, cnp.ndarray):
+        place(&call.grad_output, grad_output, -1)
+    elif grad_output is not None:
+        scale = grad_output
+        call.grad_output.data = <char *>&scale
+        for dim in range(call.ndim):
+            call.grad_output.strides[dim] = 0
+    if normalizer is not None:
+        call.has_normalizer = 1
+        call.normalizer = normalizer
+    run(&call, targets)
+    return None if call.reduction == FS_NONE else call.loss
+
+
+def set_num_threads(int n):
+    fs_threads_set(n)
+
+
+def get_num_threads():
+    return fs_threads_resolve(0)
+
+
+def swap_thread_limit(int n):
+    return fs_threads_swap(n)
+
+
+def configure(int allowed, bint follow_omp):
+    fs_threads_init(allowed, follow_omp)
+
+
+def openmp():
+    version = fs_openmp_version()
+    return str(version) if version else ""
+
+
+def openmp_note():
+    return FS_OPENMP_NOTE.decode()
+
+
+def compiled_isas():
+    return [fs_isa_name(i).decode() for i in range(fs_isa_count())]
+
+
+def isas():
+    return [fs_isa_name(i).decode() for i in range(fs_isa_count()) if fs_isa_runs(i)]
+
+
+def cap_isa(str name):
+    cdef bytes encoded = name.encode()
+    fs_isa_cap(encoded)
+
+
+def current_isa():
+    return fs_isa_current().decode()
+
+
+def use_isa(name):
+    cdef bytes encoded
+    cdef const char *wanted = NULL
+    if name is not None:
+        encoded = name.encode()
+        wanted = encoded
+    if not fs_isa_force(wanted):
+        raise ValueError(f"name: no instance {name!r} runs here; expected one of {isas()}")

@@ -1,0 +1,274 @@
+"""The functions of the package in plain NumPy: readable, slow, and right.
+
+This is the oracle of the tests and what runs where the compiled kernels are absent. Everything is
+computed in a wider type and rounded once: float32 in float64, float64 and longdouble in
+longdouble. Where longdouble is no wider than float64 (Windows, Apple silicon), float64 results
+are those of the formulas below in float64: the rounding of x - max then costs up to about
+130 ULP for ordinary logits, and longdouble is always computed in its own precision.
+
+With m = max x and R the sum of e^(x - m) over all entries but one of the largest,
+
+    softmax     = e^(x - m) / (1 + R)
+    log_softmax = (x - m) - log1p(R)
+    logsumexp   = m + log1p(R)
+
+Leaving one largest entry out keeps a loss near zero exact: it is R where 1 + R rounds to 1.
+"""
+
+import math
+from collections import namedtuple
+
+import numpy as np
+
+from . import _validate as v
+
+# What tests and benchmarks run over. `ulp` bounds the error by dtype, in units in the last place;
+# logsumexp counts those of max(|result|, |max x|).
+Op = namedtuple("Op", "name kind function ulp")
+
+
+def wide_type(x):
+    """The type to compute in."""
+    return np.float64 if x.dtype.itemsize < 8 else np.longdouble
+
+
+def wide(x):
+    return x.astype(wide_type(x), order="C")  # sums then do not depend on strides
+
+
+# --- the softmax family: wide arrays in, wide arrays out, axes a tuple ---
+
+
+def _sum(a, axes):
+    """The sum with its axes kept, in an order that does not depend on which axes they are."""
+    axes = tuple(k % a.ndim for k in axes)
+    kept = [n for k, n in enumerate(a.shape) if k not in axes]
+    last = np.moveaxis(a, axes, range(-len(axes), 0))
+    rows = np.ascontiguousarray(last).reshape(*kept, math.prod(a.shape[k] for k in axes))
+    return np.expand_dims(np.sum(rows, axis=-1), axes)
+
+
+def _peak_and_rest(x, axes):
+    """Return m, e^(x - m) and R; R is NaN where m is not finite, as the row then has no softmax."""
+    m = np.max(x, axis=axes, keepdims=True, initial=-np.inf)
+    is_peak = x == m
+    e = np.where(is_peak, 1, np.exp(x - m))
+    ties = np.sum(is_peak, axis=axes, keepdims=True) - 1
+    rest = _sum(np.where(is_peak, 0, e), axes) + ties
+    return m, e, np.where(np.isfinite(m), rest, np.nan)
+
+
+def softmax_wide(x, axes):
+    _, e, rest = _peak_and_rest(x, axes)
+    return e / (1 + rest)
+
+
+def log_softmax_wide(x, axes):
+    m, _, rest = _peak_and_rest(x, axes)
+    return (x - m) - np.log1p(rest)
+
+
+def logsumexp_wide(x, axes):
+    """Keeps the reduced axes."""
+    m, _, rest = _peak_and_rest(x, axes)
+    return np.where(np.isfinite(m), m + np.log1p(rest), m)
+
+
+def softmax_backward_wide(dy, y, axes):
+    return y * (dy - _sum(dy * y, axes))
+
+
+def log_softmax_backward_wide(dy, y, axes):
+    return dy - np.exp(y) * _sum(dy, axes)
+
+
+def _run(function, arrays, names, axis, out, threads, keepdims=True):
+    arrays, dtype = v.same_reals(arrays, names)
+    axes = v.many_axes(axis, arrays[0].ndim)
+    v.thread_count(threads)
+    shape = arrays[0].shape
+    if function is logsumexp_wide:
+        shape = v.reduced_shape(shape, axes, keepdims)
+    if out is not None:
+        v.check_out(out, shape, dtype)
+    with np.errstate(all="ignore"):
+        result = function(*map(wide, arrays), axes).reshape(shape)
+    if out is None:
+        return v.cast(result, dtype)
+    v.store(out, result)
+    return out
+
+
+def softmax(x, axis=-1, *, out=None, threads=None):
+    """e^x / sum(e^x); see `fastsoftmax.softmax`."""
+    return _run(softmax_wide, [x], "x", axis, out, threads)
+
+
+def log_softmax(x, axis=-1, *, out=None, threads=None):
+    """x - log(sum(e^x)); see `fastsoftmax.log_softmax`."""
+    return _run(log_softmax_wide, [x], "x", axis, out, threads)
+
+
+def logsumexp(x, axis=-1, *, keepdims=False, out=None, threads=None):
+    """log(sum(e^x)); see `fastsoftmax.logsumexp`."""
+    result = _run(logsumexp_wide, [x], "x", axis, out, threads, keepdims)
+    return result if out is not None else result[()]
+
+
+def softmax_backward(dy, y, axis=-1, *, out=None, threads=None):
+    """y * (dy - sum(dy * y)); see `fastsoftmax.softmax_backward`."""
+    return _run(softmax_backward_wide, [dy, y], ("dy", "y"), axis, out, threads)
+
+
+def log_softmax_backward(dy, y, axis=-1, *, out=None, threads=None):
+    """dy - e^y * sum(dy); see `fastsoftmax.log_softmax_backward`."""
+    return _run(log_softmax_backward_wide, [dy, y], ("dy", "y"), axis, out, threads)
+
+
+# --- losses ---
+
+
+def cross_entropy(logits, targets, *, axis=-1, weight=None, sample_weight=None, ignore_index=-100,
+                  label_smoothing=0.0, z_loss=0.0, reduction="mean", normalizer=None,
+                  threads=None):  # fmt: skip
+    """Cross-entropy of softmax(logits); see `fastsoftmax.cross_entropy`."""
+    return v.LossCall(
+        logits, targets, axis, weight, sample_weight, ignore_index, label_smoothing, z_loss,
+        reduction, normalizer, threads,
+    ).run(loss_and_grad)  # fmt: skip
+
+
+def cross_entropy_with_grad(logits, targets, *, axis=-1, weight=None, sample_weight=None,
+                            ignore_index=-100, label_smoothing=0.0, z_loss=0.0, reduction="mean",
+                            normalizer=None, threads=None, grad_output=None,
+                            out=None):  # fmt: skip
+    """The loss and its gradient; see `fastsoftmax.cross_entropy_with_grad`."""
+    return v.LossCall(
+        logits, targets, axis, weight, sample_weight, ignore_index, label_smoothing, z_loss,
+        reduction, normalizer, threads, gradient=True, grad_output=grad_output, out=out,
+    ).run(loss_and_grad)  # fmt: skip
+
+
+def nll_loss(log_probs, targets, *, axis=-1, weight=None, sample_weight=None, ignore_index=-100,
+             reduction="mean", normalizer=None, threads=None):  # fmt: skip
+    """Loss from log-probabilities; see `fastsoftmax.nll_loss`."""
+    return v.LossCall(
+        log_probs, targets, axis, weight, sample_weight, ignore_index, 0.0, 0.0, reduction,
+        normalizer, threads, name="log_probs",
+    ).run(nll)  # fmt: skip
+
+
+def loss_and_grad(x, axis, targets, *, loss, grad, reduction, ignore_index, weight, sample_weight,
+                  label_smoothing, z_loss, normalizer, grad_output, threads):  # fmt: skip
+    """Cross-entropy with the interface of `_core.cross_entropy`, which describes the arguments.
+
+    With q_c the coefficient of class c (target times weights, smoothing mixed in), Q = sum q and
+    s the sample's weight, loss = sum_c q_c * -log p_c + s * z_loss * logsumexp^2 and
+    gradient_j = p_j * (Q - q_j) - q_j * (1 - p_j) + s * 2 * z_loss * logsumexp * p_j,
+    where 1 - p_j of a largest entry is R / (1 + R): at a confident target nothing cancels.
+    """
+    x = np.moveaxis(x, axis, -1)
+    counted, q, factor = _coefficients(x, axis, targets, ignore_index, weight, label_smoothing)
+    x = wide(np.where(counted[..., np.newaxis], x, 0))  # ignored samples are not read
+    s = np.ones_like(factor) if sample_weight is None else sample_weight
+    with np.errstate(all="ignore"):
+        q = q * s[..., np.newaxis]
+        m, e, rest = _peak_and_rest(x, (-1,))
+        losses = np.sum(_times(q, np.log1p(rest) - (x - m)), axis=-1)
+        lse = m + np.log1p(rest)
+        if z_loss:
+            losses = losses + _times(s * z_loss, np.square(lse[..., 0]))
+        value, divisor = _reduce(losses, counted, factor * s, targets, reduction, normalizer, loss)
+        if grad is None:
+            return value
+        p = e / (1 + rest)
+        q_others = np.sum(q, axis=-1, keepdims=True) - q
+        g = p * q_others - q * np.where(x == m, rest / (1 + rest), 1 - p)
+        if z_loss:
+            g = g + 2 * z_loss * s[..., np.newaxis] * lse * p
+        if grad_output is not None:
+            g = g * np.asarray(grad_output)[..., np.newaxis]
+        g = np.where(counted[..., np.newaxis] & (divisor != 0), g / divisor, 0)
+        v.store(grad, np.moveaxis(g, -1, axis))
+    return value
+
+
+def nll(x, axis, targets, *, loss, reduction, ignore_index, weight, sample_weight, normalizer, **_):
+    """-log_probs at the target, or weighted by soft targets; the interface of loss_and_grad."""
+    x = np.moveaxis(x, axis, -1)
+    counted, q, factor = _coefficients(x, axis, targets, ignore_index, weight, 0.0)
+    if targets.dtype.kind in "iu":  # only the targets' entries are looked at
+        at = np.where(counted, targets, 0).astype(np.intp)[..., np.newaxis]
+        x, q = np.take_along_axis(x, at, -1), np.take_along_axis(q, at, -1)
+    s = np.ones_like(factor) if sample_weight is None else sample_weight
+    with np.errstate(all="ignore"):
+        losses = np.sum(_times(q * s[..., np.newaxis], -wide(x)), axis=-1)
+        return _reduce(losses, counted, factor * s, targets, reduction, normalizer, loss)[0]
+
+
+def _coefficients(x, axis, targets, ignore_index, weight, smoothing):
+    """Return which samples count, the coefficients (samples..., classes), the mean's factors."""
+    classes, real = x.shape[-1], wide_type(x)
+    w = np.ones(classes, real) if weight is None else weight.astype(real)
+    smoothing = real(smoothing)
+    if targets.dtype.kind in "iu":
+        check_labels(targets, classes, ignore_index)
+        counted = np.asarray(targets != ignore_index)
+        at = np.where(counted, targets, 0).astype(np.intp)
+        q = np.where(np.arange(classes) == at[..., np.newaxis], w, 0) * (1 - smoothing)
+        factor = w[at]
+    else:
+        counted = np.ones(x.shape[:-1], bool)
+        q = w * wide(np.moveaxis(targets, axis, -1)) * (1 - smoothing)
+        factor = np.ones(counted.shape, real)
+    if smoothing:
+        q = q + w * (smoothing / classes)
+    return counted, q, factor
+
+
+def check_labels(targets, classes, ignore_index):
+    """Raise IndexError for the first label that is neither a class nor ignored."""
+    bad = ((targets < 0) | (targets >= classes)) & (targets != ignore_index)
+    if np.any(bad):
+        position = tuple(np.argwhere(bad)[0])
+        where = ", ".join(map(str, position)) or "()"
+        raise IndexError(
+            f"targets[{where}]: label {targets[position]} is out of range: "
+            f"expected 0 <= label < {classes}, or ignore_index"
+        )
+
+
+def _times(coefficient, value):
+    """The product in which a coefficient of 0 silences an infinity, but not a NaN."""
+    silent = (coefficient == 0) & ~np.isnan(value)
+    return np.where(silent, 0, coefficient * value)
+
+
+def _reduce(losses, counted, factors, targets, reduction, normalizer, loss):
+    """Return the reduced loss (None if `loss` was filled instead) and the divisor of a mean."""
+    losses = np.where(counted, losses, 0)
+    if reduction == "none":
+        v.store(loss, losses)
+        return None, 1
+    total = np.sum(losses)
+    if reduction == "sum":
+        return total, 1
+    if normalizer is not None:
+        divisor = normalizer
+    elif targets.dtype.kind in "iu":
+        divisor = np.sum(np.where(counted, factors, 0))
+    else:
+        divisor = losses.size
+    return (total / divisor if divisor else np.nan), divisor
+
+
+OPS = (
+    Op("softmax", "family", softmax, {"float32": 2.5, "float64": 4}),
+    Op("log_softmax", "family", log_softmax, {"float32": 2, "float64": 4}),
+    Op("logsumexp", "family", logsumexp, {"float32": 2, "float64": 4}),
+    Op("softmax_backward", "backward", softmax_backward, {}),
+    Op("log_softmax_backward", "backward", log_softmax_backward, {}),
+    Op("cross_entropy", "loss", cross_entropy, {"float32": 2, "float64": 4}),
+    Op("cross_entropy_with_grad", "loss", cross_entropy_with_grad, {"float32": 2.5, "float64": 4}),
+    Op("nll_loss", "loss", nll_loss, {"float32": 2, "float64": 4}),
+)

@@ -1,0 +1,358 @@
+"""The losses and their options: brute force, finite differences, properties."""
+
+import numpy as np
+import pytest
+from conftest import BOUNDS, assert_exact, in_units_of, same_bits
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import fastsoftmax
+from fastsoftmax import reference, testing
+
+pytestmark = pytest.mark.usefixtures("isa")
+
+WIDE = np.longdouble
+
+
+def brute_loss(x, t, w, s, smoothing, z):
+    """One sample's loss as the documentation writes it, in long double."""
+    x = np.asarray(x, WIDE)
+    lse = np.log(np.sum(np.exp(x - x.max()))) + x.max()
+    t = t if isinstance(t, np.ndarray) else np.eye(len(x))[t]
+    q = w * ((1 - WIDE(smoothing)) * t.astype(WIDE) + WIDE(smoothing) / len(x))
+    return s * (np.sum(q * (lse - x)) + WIDE(z) * lse**2)
+
+
+def brute_force(x, targets, options):
+    """Loss (reduced), gradient by differences, and the size that its error is relative to."""
+    x = np.asarray(x, WIDE)
+    n, classes = x.shape
+    w = np.asarray(options.get("weight", np.ones(classes)), WIDE)
+    s = np.broadcast_to(np.asarray(options.get("sample_weight", 1.0), WIDE), n)
+    ignored = options.get("ignore_index", -100)
+    soft = targets.dtype.kind == "f"
+    rest = options.get("label_smoothing", 0.0), options.get("z_loss", 0.0)
+    counted = [i for i in range(n) if soft or targets[i] != ignored]
+    losses, grad, step = np.zeros(n, WIDE), np.zeros((n, classes), WIDE), WIDE(2) ** -12
+    for i in counted:
+        t = targets[i] if soft else int(targets[i])
+        losses[i] = brute_loss(x[i], t, w, s[i], *rest)
+        for c in range(classes):
+            ends = []
+            for sign in (1, -1, 2, -2):
+                moved = x[i].copy()
+                moved[c] += sign * step
+                ends.append(brute_loss(moved, t, w, s[i], *rest))
+            grad[i, c] = (8 * (ends[0] - ends[1]) - (ends[2] - ends[3])) / (12 * step)
+    divisor = len(counted) if soft else sum(w[int(targets[i])] * s[i] for i in counted)
+    divisor = options.get("normalizer", divisor)
+    total = {"none": losses, "sum": losses.sum(), "mean": losses.sum() / divisor}
+    divisor = divisor if options["reduction"] == "mean" else 1
+    size = (np.abs(losses)[:, None] + np.abs(grad).sum(axis=1, keepdims=True)) / divisor
+    return total[options["reduction"]], grad / divisor, size
+
+
+CHOICES = {
+    "plain": {},
+    "weight": {"weight": [0.5, 2.0, 0.0, 1.25, 3.0]},
+    "sample_weight": {"sample_weight": [1.0, 0.0, 0.5, 2.0, 4.0, 0.25]},
+    "one sample_weight": {"sample_weight": 0.5},
+    "smoothing": {"label_smoothing": 0.1},
+    "all smooth": {"label_smoothing": 1.0},
+    "z_loss": {"z_loss": 0.01},
+    "ignore": {"ignore_index": 2},
+    "weight and smoothing": {"weight": [0.5, 2.0, 0.0, 1.25, 3.0], "label_smoothing": 0.3},
+    "all": {"weight": [0.5, 2.0, 1.0, 1.25, 3.0], "sample_weight": [1, 2, 0.5, 2, 4, 0.25],
+            "label_smoothing": 0.2, "z_loss": 1e-3, "ignore_index": 1},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("reduction", ["none", "mean", "sum", "normalizer"])
+@pytest.mark.parametrize("kind", ["labels", "soft", "one-hot"])
+@pytest.mark.parametrize("choice", CHOICES)
+def test_options_against_brute_force(choice, kind, reduction, dtype, rng):
+    x = rng.normal(0, 3, (6, 5)).astype(dtype)
+    labels = np.array([0, 1, 2, 3, 4, 1])
+    targets = {
+        "labels": labels,
+        "soft": rng.random((6, 5)).astype(dtype),
+        "one-hot": np.eye(5, dtype=dtype)[labels],
+    }[kind]
+    options = {**CHOICES[choice], "reduction": reduction}
+    if reduction == "normalizer":
+        options.update(reduction="mean", normalizer=7.5)
+    loss, grad, size = brute_force(x, targets, options)
+    result, result_grad = fastsoftmax.cross_entropy_with_grad(x, targets, **options)
+    assert_exact("cross_entropy", result, loss)
+    assert same_bits(fastsoftmax.cross_entropy(x, targets, **options), result)
+    # Differences in long double are good to about 20 ULP of float64.
+    assert in_units_of(result_grad, grad, size).max() <= (64 if dtype == np.float64 else 3)
+    # p * sum(q) - q subtracts where targets are soft: count in ULP of the row's largest entry.
+    exact = reference.cross_entropy_with_grad(x.astype(WIDE), targets, **options)[1]
+    size = np.abs(exact).max(axis=1, keepdims=True) + np.zeros_like(exact)
+    bound = BOUNDS["cross_entropy_with_grad"][dtype]
+    assert in_units_of(result_grad, exact, size).max() <= bound
+
+
+@pytest.mark.parametrize("grad_output", [2.0, -0.5, 0.0, [1, 2, 3, 0.5, 0, -1.0]])
+@pytest.mark.parametrize("reduction", ["none", "mean", "sum"])
+def test_grad_output_multiplies_the_gradient_only(reduction, grad_output, dtype, rng):
+    x = rng.normal(0, 3, (6, 5)).astype(dtype)
+    labels = np.array([0, 1, -100, 3, 4, 1])
+    plain = fastsoftmax.cross_entropy_with_grad(x, labels, reduction=reduction)
+    loss, grad = fastsoftmax.cross_entropy_with_grad(
+        x, labels, reduction=reduction, grad_output=grad_output
+    )
+    factor = np.broadcast_to(np.asarray(grad_output, WIDE), 6)[:, None]
+    wide = reference.cross_entropy_with_grad(x.astype(WIDE), labels, reduction=reduction)[1]
+    assert same_bits(loss, plain[0])
+    assert_exact("cross_entropy_with_grad", grad, wide * factor)
+    assert not grad[2].any()
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 7, 16, 17, 33, 64, 65, 300, 1000, 5000])
+def test_hard_labels_to_the_last_place(n, dtype, rng):
+    for scale in (0.1, 3, 30):
+        x = rng.normal(0, scale, (7, n)).astype(dtype)
+        labels = rng.integers(0, n, 7)
+        labels[0], labels[1] = np.argmax(x[0]), np.argmin(x[1])
+        losses, grad = fastsoftmax.cross_entropy_with_grad(x, labels, reduction="none")
+        assert_exact("cross_entropy", losses, testing.cross_entropy(x, labels))
+        assert_exact("cross_entropy_with_grad", grad, testing.gradient(x, labels))
+        assert same_bits(fastsoftmax.cross_entropy(x, labels, reduction="none"), losses)
+
+
+@pytest.mark.parametrize("others", [1, 2, 9, 40, 1000])
+@pytest.mark.parametrize("margin", [5, 15, 20, 40, 80, 100, 600, 720])
+def test_near_zero(margin, others, dtype):
+    for place in (0, others // 2, others):
+        x = np.zeros((1, others + 1), dtype)
+        x[0, place] = margin
+        loss, grad = fastsoftmax.cross_entropy_with_grad(x, [place])
+        assert_exact("cross_entropy", loss, testing.cross_entropy(x, [place])[0])
+        assert_exact("cross_entropy_with_grad", grad, testing.gradient(x, [place]))
+
+
+def test_near_zero_known_case():
+    logits = np.array([[20, 0, 0]], np.float32)
+    loss, grad = fastsoftmax.cross_entropy_with_grad(logits, [0])
+    truth = testing.cross_entropy(logits, [0])[0]
+    assert_exact("cross_entropy", loss, truth)
+    assert f"{loss:.4e}" == "4.1223e-09" and f"{grad[0, 0]:.4e}" == "-4.1223e-09"
+
+
+@pytest.mark.parametrize("integer", "bBhHiIlLqQ")
+def test_every_integer_dtype(integer, dtype, rng):
+    x = rng.normal(0, 3, (20, 12)).astype(dtype)
+    labels = rng.integers(0, 12, 20)
+    expected = fastsoftmax.cross_entropy_with_grad(x, labels)
+    for targets in (
+        labels.astype(integer),
+        labels.astype(np.dtype(integer).newbyteorder()),
+        np.repeat(labels, 2).astype(integer)[::2],
+        labels[::-1].astype(integer)[::-1],
+    ):
+        loss, grad = fastsoftmax.cross_entropy_with_grad(x, targets)
+        assert same_bits(loss, expected[0]) and same_bits(grad, expected[1])
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2, 3, -1, -3])
+@pytest.mark.parametrize("kind", ["labels", "soft"])
+def test_axis(axis, kind, dtype, rng):
+    x = rng.normal(0, 3, (3, 4, 5, 6)).astype(dtype)
+    classes = x.shape[axis]
+    targets = rng.random(x.shape).astype(dtype)
+    if kind == "labels":
+        targets = rng.integers(-1, classes, np.delete(x.shape, axis))
+    last = np.ascontiguousarray(np.moveaxis(x, axis, -1))
+    moved = targets if kind == "labels" else np.moveaxis(targets, axis, -1)
+    options = {"ignore_index": -1, "weight": rng.random(classes), "label_smoothing": 0.1}
+    for reduction in ("none", "sum", "mean"):
+        options["reduction"] = reduction
+        loss, grad = fastsoftmax.cross_entropy_with_grad(x, targets, axis=axis, **options)
+        expected = fastsoftmax.cross_entropy_with_grad(last, moved, **options)
+        assert same_bits(loss, expected[0])
+        assert same_bits(np.moveaxis(grad, axis, -1), expected[1])
+        assert same_bits(fastsoftmax.cross_entropy(x, targets, axis=axis, **options), loss)
+
+
+def test_one_sample_without_a_batch(dtype):
+    x = np.array([1, 2, 3], dtype)
+    for reduction in ("none", "mean", "sum"):
+        loss, grad = fastsoftmax.cross_entropy_with_grad(x, 1, reduction=reduction)
+        assert type(loss) is dtype.type and grad.shape == (3,)
+        assert_exact("cross_entropy", loss, testing.cross_entropy(x, 1))
+
+
+@pytest.mark.parametrize("kind", ["labels", "soft"])
+def test_gradient_in_place(kind, dtype, rng):
+    for shape, axis in (((30, 7), -1), ((4, 300), 1), ((3, 5, 6), 1), ((8, 9), 0)):
+        x = rng.normal(0, 3, shape).astype(dtype)
+        targets = rng.random(shape).astype(dtype)
+        if kind == "labels":
+            targets = rng.integers(0, shape[axis], np.delete(shape, axis))
+        loss, grad = fastsoftmax.cross_entropy_with_grad(x, targets, axis=axis)
+        out = x.copy()
+        result = fastsoftmax.cross_entropy_with_grad(out, targets, axis=axis, out=out)
+        assert result[1] is out
+        assert same_bits(result[0], loss) and same_bits(out, grad)
+        shifted = np.concatenate([x.ravel(), x.ravel()[:1]])
+        shifted[1:] = x.ravel()
+        result = fastsoftmax.cross_entropy_with_grad(
+            shifted[1:].reshape(shape), targets, axis=axis, out=shifted[:-1].reshape(shape)
+        )
+        assert same_bits(result[1], grad)
+
+
+def test_soft_targets_of_another_dtype_are_converted(dtype, rng):
+    x = rng.normal(0, 3, (4, 5)).astype(dtype)
+    t = rng.random((4, 5)).astype(np.float16)
+    expected = fastsoftmax.cross_entropy(x, t.astype(dtype))
+    for other in (np.float16, np.float32, np.float64, np.longdouble, dtype.newbyteorder()):
+        assert same_bits(fastsoftmax.cross_entropy(x, t.astype(other)), expected)
+
+
+def test_threads_do_not_change_a_bit(dtype, rng):
+    x = rng.normal(0, 3, (600, 500)).astype(dtype)
+    labels = rng.integers(0, 500, 600)
+    for options in ({}, {"label_smoothing": 0.1, "weight": rng.random(500), "z_loss": 0.1}):
+        alone = fastsoftmax.cross_entropy_with_grad(x, labels, threads=1, **options)
+        for threads in (2, 5):
+            loss, grad = fastsoftmax.cross_entropy_with_grad(x, labels, threads=threads, **options)
+            assert same_bits(loss, alone[0]) and same_bits(grad, alone[1])
+
+
+def test_mean_of_many(dtype, rng):
+    x = rng.normal(0, 3, (5000, 10)).astype(dtype)
+    labels = rng.integers(0, 10, 5000)
+    truth = testing.cross_entropy(x, labels).sum() / 5000
+    assert testing.ulp_error(fastsoftmax.cross_entropy(x, labels), truth) <= 2
+
+
+# --- properties ---
+
+problems = st.tuples(
+    st.integers(1, 9), st.integers(1, 40), st.sampled_from([0.1, 3.0, 30.0]), st.integers(0, 2**32)
+)
+quick = settings(
+    max_examples=25, deadline=None, derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)  # fmt: skip
+
+
+def make(problem, dtype):
+    samples, classes, scale, seed = problem
+    rng = np.random.default_rng(seed)
+    x = rng.normal(0, scale, (samples, classes)).astype(dtype)
+    return x, rng.integers(0, classes, samples), rng
+
+
+def losses_of(x, targets, **options):
+    return fastsoftmax.cross_entropy(x, targets, reduction="none", **options)
+
+
+def assert_close(a, b, size, ulp=16):
+    size = np.maximum(np.abs(np.asarray(b, np.float64)), size)
+    assert in_units_of(a, np.asarray(b, np.float64), size).max(initial=0) <= ulp
+
+
+@quick
+@given(problem=problems)
+def test_property_permutation_of_classes(problem, dtype):
+    x, labels, rng = make(problem, dtype)
+    order = rng.permutation(x.shape[1])
+    place = np.argsort(order)
+    _, grad = fastsoftmax.cross_entropy_with_grad(x, labels, reduction="sum")
+    _, moved = fastsoftmax.cross_entropy_with_grad(x[:, order], place[labels], reduction="sum")
+    assert_close(losses_of(x[:, order], place[labels]), losses_of(x, labels), 0)
+    assert_close(moved[:, place], grad, 0)
+
+
+@quick
+@given(problem=problems, shift=st.integers(-1000, 1000))
+def test_property_shift_of_logits(problem, shift, dtype):
+    x, labels, _ = make(problem, dtype)
+    x = np.round(x * 16) / 16  # so that the shift is exact
+    assert_close(losses_of(x + dtype.type(shift), labels), losses_of(x, labels), 0)
+
+
+@quick
+@given(problem=problems)
+def test_property_one_hot_is_hard(problem, dtype):
+    x, labels, rng = make(problem, dtype)
+    one_hot = np.eye(x.shape[1], dtype=dtype)[labels]
+    weight = rng.random(x.shape[1])
+    for options in ({}, {"weight": weight}, {"z_loss": 0.1}):
+        hard = fastsoftmax.cross_entropy_with_grad(x, labels, reduction="sum", **options)
+        soft = fastsoftmax.cross_entropy_with_grad(x, one_hot, reduction="sum", **options)
+        assert_close(soft[0], hard[0], 0)
+        assert_close(soft[1], hard[1], np.abs(hard[1]).max(axis=1, keepdims=True))
+
+
+@quick
+@given(problem=problems, smoothing=st.sampled_from([0.0, 0.05, 0.5, 1.0]))
+def test_property_smoothing_is_a_mixture_of_targets(problem, smoothing, dtype):
+    x, labels, _ = make(problem, dtype)
+    classes = x.shape[1]
+    mixed = ((1 - smoothing) * np.eye(classes)[labels] + smoothing / classes).astype(dtype)
+    smooth = losses_of(x, labels, label_smoothing=smoothing)
+    # Rounding the mixture to the dtype moves the loss by half an ULP of its largest term.
+    assert_close(losses_of(x, mixed), smooth, np.ptp(x, axis=1) + 1)
+
+
+@quick
+@given(problem=problems)
+def test_property_weights_of_one_are_none(problem, dtype):
+    x, labels, _ = make(problem, dtype)
+    ones = {"weight": np.ones(x.shape[1]), "sample_weight": np.ones(len(x))}
+    for reduction in ("none", "mean", "sum"):
+        plain = fastsoftmax.cross_entropy_with_grad(x, labels, reduction=reduction)
+        weighted = fastsoftmax.cross_entropy_with_grad(x, labels, reduction=reduction, **ones)
+        assert_close(weighted[0], plain[0], 0, ulp=4)
+        assert_close(weighted[1], plain[1], 0, ulp=4)
+
+
+@quick
+@given(problem=problems)
+def test_property_sum_is_the_sum_of_none(problem, dtype):
+    x, labels, _ = make(problem, dtype)
+    losses = losses_of(x, labels)
+    total = fastsoftmax.cross_entropy(x, labels, reduction="sum")
+    assert_close(total, losses.astype(np.float64).sum(), 0)
+    mean = fastsoftmax.cross_entropy(x, labels, reduction="mean")
+    assert_close(mean, losses.astype(np.float64).sum() / len(x), 0)
+
+
+@quick
+@given(problem=problems)
+def test_property_gradient_sums_to_zero(problem, dtype):
+    x, labels, _ = make(problem, dtype)
+    _, grad = fastsoftmax.cross_entropy_with_grad(x, labels, reduction="sum")
+    sums = grad.astype(np.float64).sum(axis=1)
+    assert_close(sums.astype(dtype), np.zeros(len(x)), np.abs(grad).sum(axis=1), ulp=4)
+
+
+@quick
+@given(problem=problems)
+def test_property_nll_of_log_softmax(problem, dtype):
+    x, labels, rng = make(problem, dtype)
+    options = {"weight": rng.random(x.shape[1]), "sample_weight": rng.random(len(x))}
+    log_probs = fastsoftmax.log_softmax(x)
+    for reduction in ("none", "mean", "sum"):
+        assert_close(
+            fastsoftmax.nll_loss(log_probs, labels, reduction=reduction, **options),
+            fastsoftmax.cross_entropy(x, labels, reduction=reduction, **options),
+            0,
+        )
+
+
+def test_nll_reads_only_the_targets(dtype):
+    log_probs = np.array([[np.nan, -1], [-2, np.inf]], dtype)
+    assert fastsoftmax.nll_loss(log_probs, [1, 0]) == 1.5
+    assert fastsoftmax.nll_loss(log_probs, [1, 0], weight=[1, 3]) == (3 + 2) / 4
+
+
+def test_nll_soft_targets(dtype):
+    log_probs = np.array([[-1, -2], [-3, -4]], dtype)
+    t = np.array([[0.5, 0.5], [1, 0]], dtype)
+    assert np.array_equal(fastsoftmax.nll_loss(log_probs, t, reduction="none"), [1.5, 3])

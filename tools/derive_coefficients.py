@@ -1,0 +1,174 @@
+"""Derive the polynomial coefficients of csrc/math (run by hand; prints C constants and their error).
+
+exp:  e^r = 1 + r + r^2 q(r) on |r| <= ln(2)/2 + margin, q minimising the largest relative error;
+log:  log(1+f) = f - f^2/2 + s (f^2/2 + z L(z)), s = f/(2+f), z = s^2, so that
+      L(z) = (2 atanh(s)/s - 2) / z, minimising the largest error relative to log(1+f)
+      (the arrangement of the terms is that of FreeBSD's msun, e_log.c; the coefficients are not).
+
+Remez exchange in mpmath; the coefficients are then rounded to the target format one at a time,
+lowest order first (it carries most weight), and the rest are fitted again around the rounded ones.
+
+    python tools/derive_coefficients.py
+"""
+
+from __future__ import annotations
+
+import mpmath as mp
+import numpy as np
+
+mp.mp.prec = 200
+
+# Rounding x*log2(e) with an inexact constant widens the reduced range a little beyond ln(2)/2.
+EXP_RANGE = mp.log(2) / 2 + mp.mpf("0.001")
+# f runs over [sqrt(1/2) - 1, sqrt(2) - 1]; z = (f / (2 + f))^2.
+LOG_Z_MAX = ((mp.sqrt(2) - 1) / (mp.sqrt(2) + 1)) ** 2 * mp.mpf("1.001")
+
+
+def remez(target, weight, basis, low, high, rounds=30):
+    """Coefficients c minimising max |weight(x) * (target(x) - sum c_i basis_i(x))| on [low, high]."""
+    count = len(basis)
+    # Chebyshev's nodes, nudged off the middle, where the weight may vanish.
+    nodes = [
+        (low + high) / 2 + (high - low) / 2 * mp.cos(mp.pi * (2 * i + mp.mpf("1.1")) / (2 * count + 2))
+        for i in range(count + 1)
+    ][::-1]
+    grid = [low + (high - low) * mp.mpf(i) / 1500 for i in range(1501)]
+    basis_grid = [[b(x) for b in basis] for x in grid]
+    weight_grid = [weight(x) for x in grid]
+    target_grid = [target(x) for x in grid]
+    coefficients = None
+    for _ in range(rounds):
+        rows, right = [], []
+        for i, x in enumerate(nodes):
+            rows.append([weight(x) * b(x) for b in basis] + [mp.mpf((-1) ** i)])
+            right.append(weight(x) * target(x))
+        solution = mp.lu_solve(mp.matrix(rows), mp.matrix(right))
+        coefficients = [solution[i] for i in range(count)]
+        errors = [
+            w * (t - mp.fsum(c * v for c, v in zip(coefficients, values, strict=True)))
+            for w, t, values in zip(weight_grid, target_grid, basis_grid, strict=True)
+        ]
+        extrema = _alternating_extrema(grid, errors)
+        if len(extrema) < count + 1:
+            break
+        while len(extrema) > count + 1:  # drop the smaller end
+            extrema.pop(0 if abs(extrema[0][1]) < abs(extrema[-1][1]) else -1)
+        nodes = [x for x, _ in extrema]
+        sizes = [abs(e) for _, e in extrema]
+        if max(sizes) / min(sizes) < mp.mpf("1.01"):
+            break
+    return coefficients, max(abs(e) for e in errors)
+
+
+def _alternating_extrema(grid, errors):
+    """The largest error of each run of equal sign."""
+    extrema = []
+    for x, e in zip(grid, errors, strict=True):
+        if e == 0:
+            continue
+        if extrema and (e > 0) == (extrema[-1][1] > 0):
+            if abs(e) > abs(extrema[-1][1]):
+                extrema[-1] = (x, e)
+        else:
+            extrema.append((x, e))
+    return extrema
+
+
+def fit_rounded(target, weight, powers, low, high, dtype):
+    """Remez, round every coefficient to dtype, then walk single ULPs of float32 while that helps.
+
+    (Fitting the rest anew around each rounded coefficient was tried: without the low powers the
+    basis no longer alternates across zero, and the degree 11 fit fell from 2^-57 to 2^-46.)
+    """
+    basis = [lambda x, p=p: x**p for p in powers]
+    coefficients, _ = remez(target, weight, basis, low, high)
+    grid = [low + (high - low) * mp.mpf(i) / 600 for i in range(601)]
+    table = np.array([[weight(x) * x**p for p in powers] for x in grid], dtype=object)
+    goal = np.array([weight(x) * target(x) for x in grid], dtype=object)
+
+    def error(values):
+        return max(abs(e) for e in goal - table @ np.array(values, dtype=object))
+
+    best = [_round_to(c, dtype) for c in coefficients]
+    best_error = error(best)
+    improved = dtype == np.float32  # in float64 rounding costs 2^-57 of a budget of 2^-53
+    while improved:
+        improved = False
+        for position, step in ((p, s) for p in range(len(best)) for s in (-1, 1)):
+            trial = list(best)
+            trial[position] += step * mp.mpf(float(np.spacing(dtype(abs(trial[position])))))
+            trial_error = error(trial)
+            if trial_error < best_error:
+                best, best_error, improved = trial, trial_error, True
+    return best, best_error
+
+
+def _round_to(value, dtype):
+    """The nearest number of dtype, as an mpf (through the nearest double when that is narrower)."""
+    bits = np.finfo(dtype).nmant + 1
+    with mp.workprec(bits):
+        return +value
+
+
+def exp_polynomial(degree, dtype):
+    """q of e^r = 1 + r + r^2 q(r), whose coefficients belong to r^2 ... r^degree."""
+    def target(r):
+        if r == 0:
+            return mp.mpf(1) / 2
+        return (mp.exp(r) - 1 - r) / r**2
+
+    def weight(r):
+        return r**2 / mp.exp(r) if r != 0 else mp.mpf(0)
+
+    return fit_rounded(target, weight, list(range(degree - 1)), -EXP_RANGE, EXP_RANGE, dtype)
+
+
+def log_polynomial(degree, dtype):
+    """L of the log arrangement above, in powers of z."""
+    def target(z):
+        if z == 0:
+            return mp.mpf(2) / 3
+        s = mp.sqrt(z)
+        return (2 * mp.atanh(s) / s - 2) / z
+
+    def weight(z):  # the term s*z*L(z) relative to log(1+f) = 2 atanh(s)
+        if z == 0:
+            return mp.mpf(0)
+        s = mp.sqrt(z)
+        return s * z / (2 * mp.atanh(s))
+
+    return fit_rounded(target, weight, list(range(degree + 1)), mp.mpf(0), LOG_Z_MAX, dtype)
+
+
+def split_ln2(dtype):
+    """ln 2 = high + low, each rounded to dtype."""
+    high = _round_to(mp.log(2), dtype)
+    low = _round_to(mp.log(2) - high, dtype)
+    return high, low
+
+
+def show(name, value, dtype):
+    """A C constant: hexadecimal for the compiler, decimal for the reader."""
+    number = float(value)
+    suffix = "f" if dtype == np.float32 else ""
+    print(f"#define {name:<16} ({number.hex()}{suffix})  /* {mp.nstr(value, 12)} */")
+
+
+def main():
+    for dtype, tag, degree in ((np.float32, "F32", 6), (np.float64, "F64", 11)):
+        coefficients, error = exp_polynomial(degree, dtype)
+        print(f"\n/* e^r, degree {degree}: relative error 2^{mp.nstr(mp.log(error, 2), 5)} */")
+        for i, c in enumerate(coefficients):
+            show(f"EXP_{tag}_C{i + 2}", c, dtype)
+        high, low = split_ln2(dtype)
+        show(f"LN2_HI_{tag}", high, dtype)
+        show(f"LN2_LO_{tag}", low, dtype)
+        show(f"LOG2_E_{tag}", _round_to(1 / mp.log(2), dtype), dtype)
+    coefficients, error = log_polynomial(6, np.float64)
+    print(f"\n/* log(1+f): relative error 2^{mp.nstr(mp.log(error, 2), 5)} */")
+    for i, c in enumerate(coefficients):
+        show(f"LOG_F64_L{i}", c, np.float64)
+
+
+if __name__ == "__main__":
+    main()
