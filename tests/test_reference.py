@@ -47,9 +47,7 @@ def test_loss_and_gradient_against_mpmath(mp, dtype, rng):
     for x in adversarial_rows(dtype, rng):
         for label in range(min(len(x), 3)):
             target = mp.mpf(float(x[label]))
-            rest = mp.fsum(
-                mp.exp(mp.mpf(float(a)) - target) for k, a in enumerate(x) if k != label
-            )
+            rest = mp.fsum(mp.exp(mp.mpf(float(a)) - target) for k, a in enumerate(x) if k != label)
             loss, grad = reference.cross_entropy_with_grad(x[None], [label])
             exact = np.array(mp.log1p(rest), object)
             assert testing.ulp_error(loss, exact) <= 0.51

@@ -1,6 +1,7 @@
 """Derive the polynomial coefficients of csrc/math (run by hand; prints C constants and their error).
 
-exp:  e^r = 1 + r + r^2 q(r) on |r| <= ln(2)/2 + margin, q minimising the largest relative error;
+exp:  e^r = 1 + r + r^2 q(r) on |r| <= ln(2)/(2 steps) + margin, q minimising the largest relative
+      error; with steps = 8, e^x = 2^(k/8) e^r, and a table holds 2^(j/8) as T_j (1 + d_j);
 log:  log(1+f) = f - f^2/2 + s (f^2/2 + z L(z)), s = f/(2+f), z = s^2, so that
       L(z) = (2 atanh(s)/s - 2) / z, minimising the largest error relative to log(1+f)
       (the arrangement of the terms is that of FreeBSD's msun, e_log.c; the coefficients are not).
@@ -18,8 +19,8 @@ import numpy as np
 
 mp.mp.prec = 200
 
-# Rounding x*log2(e) with an inexact constant widens the reduced range a little beyond ln(2)/2.
-EXP_RANGE = mp.log(2) / 2 + mp.mpf("0.001")
+# Rounding x*log2(e) with an inexact constant widens the reduced range a little.
+EXP_MARGIN = mp.mpf("0.001")
 # f runs over [sqrt(1/2) - 1, sqrt(2) - 1]; z = (f / (2 + f))^2.
 LOG_Z_MAX = ((mp.sqrt(2) - 1) / (mp.sqrt(2) + 1)) ** 2 * mp.mpf("1.001")
 
@@ -110,8 +111,10 @@ def _round_to(value, dtype):
         return +value
 
 
-def exp_polynomial(degree, dtype):
+def exp_polynomial(degree, dtype, steps):
     """q of e^r = 1 + r + r^2 q(r), whose coefficients belong to r^2 ... r^degree."""
+    reach = mp.log(2) / (2 * steps) + EXP_MARGIN
+
     def target(r):
         if r == 0:
             return mp.mpf(1) / 2
@@ -120,7 +123,7 @@ def exp_polynomial(degree, dtype):
     def weight(r):
         return r**2 / mp.exp(r) if r != 0 else mp.mpf(0)
 
-    return fit_rounded(target, weight, list(range(degree - 1)), -EXP_RANGE, EXP_RANGE, dtype)
+    return fit_rounded(target, weight, list(range(degree - 1)), -reach, reach, dtype)
 
 
 def log_polynomial(degree, dtype):
@@ -140,10 +143,10 @@ def log_polynomial(degree, dtype):
     return fit_rounded(target, weight, list(range(degree + 1)), mp.mpf(0), LOG_Z_MAX, dtype)
 
 
-def split_ln2(dtype):
-    """ln 2 = high + low, each rounded to dtype."""
-    high = _round_to(mp.log(2), dtype)
-    low = _round_to(mp.log(2) - high, dtype)
+def split_ln2(dtype, steps):
+    """ln 2 / steps = high + low, each rounded to dtype."""
+    high = _round_to(mp.log(2) / steps, dtype)
+    low = _round_to(mp.log(2) / steps - high, dtype)
     return high, low
 
 
@@ -154,16 +157,28 @@ def show(name, value, dtype):
     print(f"#define {name:<16} ({number.hex()}{suffix})  /* {mp.nstr(value, 12)} */")
 
 
+def show_table(steps):
+    """2^(j/steps) = T_j (1 + d_j) in float32. T_j is given as the bits that, added to the biased
+    exponent and j shifted left together, make the power (see simd/README.md, v_power)."""
+    for j in range(steps):
+        exact = mp.mpf(2) ** (mp.mpf(j) / steps)
+        rounded = np.float32(float(exact))
+        bits = int(rounded.view(np.uint32)) - (127 << 23) - (j << 20)
+        error = np.float32(float(exact / mp.mpf(float(rounded)) - 1))
+        print(f"T_{j} bits {bits % 2**32:#010x}  d_{j} {float(error).hex()}f")
+
+
 def main():
-    for dtype, tag, degree in ((np.float32, "F32", 6), (np.float64, "F64", 11)):
-        coefficients, error = exp_polynomial(degree, dtype)
+    for dtype, tag, degree, steps in ((np.float32, "F32", 4, 8), (np.float64, "F64", 11, 1)):
+        coefficients, error = exp_polynomial(degree, dtype, steps)
         print(f"\n/* e^r, degree {degree}: relative error 2^{mp.nstr(mp.log(error, 2), 5)} */")
         for i, c in enumerate(coefficients):
             show(f"EXP_{tag}_C{i + 2}", c, dtype)
-        high, low = split_ln2(dtype)
+        high, low = split_ln2(dtype, steps)
         show(f"LN2_HI_{tag}", high, dtype)
         show(f"LN2_LO_{tag}", low, dtype)
-        show(f"LOG2_E_{tag}", _round_to(1 / mp.log(2), dtype), dtype)
+        show(f"LOG2_E_{tag}", _round_to(steps / mp.log(2), dtype), dtype)
+    show_table(8)
     coefficients, error = log_polynomial(6, np.float64)
     print(f"\n/* log(1+f): relative error 2^{mp.nstr(mp.log(error, 2), 5)} */")
     for i, c in enumerate(coefficients):

@@ -24,7 +24,7 @@ FS_INLINE target_terms split_target(const row_state *state, real x_t, real shift
     terms.target = wide_of(scale_by_power(own.high, own_exponent),
                            scale_by_power(own.low, own_exponent));
     if (x_t - x_t != 0)
-        terms.loss = bad ? NAN : INFINITY + terms.rest.high;
+        terms.loss = bad || terms.rest.high != terms.rest.high ? NAN : INFINITY;
     else if (distance.high > 0x1p+30) /* the target is hopeless: R itself has left the range */
         terms.loss = distance.high + log_wide(terms.rest, state->K - HEADROOM);
     else

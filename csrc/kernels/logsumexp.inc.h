@@ -10,6 +10,15 @@ FS_INLINE double log_ratio(const row_state *state, real shift)
                         state->K - HEADROOM + e.exponent);
 }
 
+/* Beside +inf a NaN does not show in the sum, which is NaN by then. */
+FS_INLINE int holds_nan(const real *x, int64_t n)
+{
+    for (int64_t j = 0; j < n; j++)
+        if (x[j] != x[j])
+            return 1;
+    return 0;
+}
+
 static void logsumexp_rows(const fs_rows *rows)
 {
     for (int64_t i = 0; i < rows->rows; i++) {
@@ -18,7 +27,7 @@ static void logsumexp_rows(const fs_rows *rows)
         const row_state state = sweep(x, rows->n, &plan);
         if (state.max - state.max == 0)
             rows->value[i] = (double)state.max + log_ratio(&state, plan.shift);
-        else /* -inf; +inf; or nothing but NaN, which the sum has seen */
-            rows->value[i] = state.sum.high == state.sum.high ? (double)state.max : NAN;
+        else
+            rows->value[i] = holds_nan(x, rows->n) ? NAN : (double)state.max;
     }
 }

@@ -1,6 +1,7 @@
 /* e^x 2^(HEADROOM - K) of a vector, written once for both precisions.
  *
  *   k = round(x log2 e),  r = (x - k LN2_HIGH) - k LN2_LOW,  e^x = (1 + r + r^2 q(r)) 2^k
+ *   (float32: k counts eighths, and 2^(k/8) comes from a table of eight)
  *
  * x is reduced directly, not x - max: rounding that difference is the largest error of the usual
  * softmax (65 ULP in float32 for ordinary logits). x - k LN2_HIGH is exact with an FMA (Cody and
@@ -11,13 +12,13 @@
  */
 
 typedef struct {
-    v_t rounder; /* ROUNDER + EXPONENT_BIAS + HEADROOM - K */
+    v_t rounder; /* ROUNDER + (EXPONENT_BIAS + HEADROOM - K) EXP_STEPS */
     v_t lowest;  /* logits below give exactly zero: their biased exponent would be negative */
 } exp_scale;
 
 FS_INLINE exp_scale exp_scale_for(int64_t K)
 {
-    const real offset = (real)(EXPONENT_BIAS + HEADROOM - K); /* exact: far below 2^22 */
+    const real offset = (real)((EXPONENT_BIAS + HEADROOM - K) * EXP_STEPS); /* below 2^22: exact */
     exp_scale scale;
     scale.rounder = v_set1((real)ROUNDER + offset);
     scale.lowest = v_set1(-offset * (real)LN2_HIGH);
@@ -31,8 +32,8 @@ FS_INLINE v_t exp_scaled(v_t x, const exp_scale *scale)
     const v_t k = v_sub(t, scale->rounder);
     v_t r = v_reduce_exact(k, v_set1((real)LN2_HIGH), x);
     r = v_fnma(k, v_set1((real)LN2_LOW), r);
+    const v_t power = exp_power(t, &r);
     const v_t w = v_fma(v_mul(r, r), exp_tail(r), r);
-    const v_t power = v_exponent(t);
     return v_fma(w, power, power);
 }
 

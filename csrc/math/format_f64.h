@@ -22,6 +22,14 @@
 #define LN2_LOW LN2_LOW_F64
 #define LOG2_E LOG2_E_F64
 
+#define EXP_STEPS 1
+/* 2^k, whose exponent stands in the low bits of t. */
+FS_INLINE v_t exp_power(v_t t, v_t *r)
+{
+    (void)r;
+    return v_exponent(t);
+}
+
 /* e^r = 1 + r + r^2 q(r), |r| <= ln(2)/2 + 0.001: relative error 2^-56.9 */
 FS_INLINE v_t exp_tail(v_t r)
 {

@@ -34,9 +34,15 @@ FS_INLINE v_t v_fma(v_t a, v_t b, v_t c) { return _mm256_fmadd_ps(a, b, c); }
 FS_INLINE v_t v_fnma(v_t a, v_t b, v_t c) { return _mm256_fnmadd_ps(a, b, c); }
 FS_INLINE v_t v_reduce_exact(v_t k, v_t high, v_t x) { return _mm256_fnmadd_ps(k, high, x); }
 FS_INLINE v_t v_max(v_t a, v_t b) { return _mm256_max_ps(a, b); }
-FS_INLINE v_t v_exponent(v_t t)
+FS_INLINE v_t v_lookup(const void *table, v_t t)
 {
-    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(t), 23));
+    const __m256 eight = _mm256_loadu_ps((const float *)table);
+    return _mm256_permutevar8x32_ps(eight, _mm256_castps_si256(t));
+}
+FS_INLINE v_t v_raise(v_t base, v_t t)
+{
+    const __m256i shifted = _mm256_slli_epi32(_mm256_castps_si256(t), 20);
+    return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(base), shifted));
 }
 FS_INLINE real v_hmax(v_t a)
 {

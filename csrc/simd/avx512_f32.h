@@ -29,9 +29,15 @@ FS_INLINE v_t v_fma(v_t a, v_t b, v_t c) { return _mm512_fmadd_ps(a, b, c); }
 FS_INLINE v_t v_fnma(v_t a, v_t b, v_t c) { return _mm512_fnmadd_ps(a, b, c); }
 FS_INLINE v_t v_reduce_exact(v_t k, v_t high, v_t x) { return _mm512_fnmadd_ps(k, high, x); }
 FS_INLINE v_t v_max(v_t a, v_t b) { return _mm512_max_ps(a, b); }
-FS_INLINE v_t v_exponent(v_t t)
+FS_INLINE v_t v_lookup(const void *table, v_t t)
 {
-    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(t), 23));
+    const __m256 eight = _mm256_loadu_ps((const float *)table);
+    return _mm512_permutexvar_ps(_mm512_castps_si512(t), _mm512_broadcast_f32x8(eight));
+}
+FS_INLINE v_t v_raise(v_t base, v_t t)
+{
+    const __m512i shifted = _mm512_slli_epi32(_mm512_castps_si512(t), 20);
+    return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(base), shifted));
 }
 FS_INLINE real v_hmax(v_t a) { return _mm512_reduce_max_ps(a); }
 FS_INLINE uint32_t v_eq_bits(v_t a, v_t b)

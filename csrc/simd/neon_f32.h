@@ -35,9 +35,19 @@ FS_INLINE v_t v_fnma(v_t a, v_t b, v_t c) { return vfmsq_f32(c, a, b); }
 FS_INLINE v_t v_reduce_exact(v_t k, v_t high, v_t x) { return vfmsq_f32(x, k, high); }
 /* FMAX would return NaN for a NaN in either place: select as x86 does. */
 FS_INLINE v_t v_max(v_t a, v_t b) { return vbslq_f32(vcgtq_f32(a, b), a, b); }
-FS_INLINE v_t v_exponent(v_t t)
+FS_INLINE v_t v_lookup(const void *table, v_t t)
 {
-    return vreinterpretq_f32_u32(vshlq_n_u32(vreinterpretq_u32_f32(t), 23));
+    const uint8_t *bytes = (const uint8_t *)table;
+    const uint8x16x2_t eight = {{vld1q_u8(bytes), vld1q_u8(bytes + 16)}};
+    const uint32x4_t j = vandq_u32(vreinterpretq_u32_f32(t), vdupq_n_u32(7));
+    /* the four byte numbers of entry j */
+    const uint32x4_t at = vmlaq_n_u32(vdupq_n_u32(0x03020100), j, 0x04040404);
+    return vreinterpretq_f32_u8(vqtbl2q_u8(eight, vreinterpretq_u8_u32(at)));
+}
+FS_INLINE v_t v_raise(v_t base, v_t t)
+{
+    const uint32x4_t shifted = vshlq_n_u32(vreinterpretq_u32_f32(t), 20);
+    return vreinterpretq_f32_u32(vaddq_u32(vreinterpretq_u32_f32(base), shifted));
 }
 FS_INLINE real v_hmax(v_t a) { return vmaxvq_f32(a); }
 FS_INLINE uint32_t v_eq_bits(v_t a, v_t b)

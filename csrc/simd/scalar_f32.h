@@ -37,13 +37,21 @@ FS_INLINE v_t v_fma(v_t a, v_t b, v_t c) { return (v_t)((double)a * b + c); }
 FS_INLINE v_t v_fnma(v_t a, v_t b, v_t c) { return v_fma(-a, b, c); }
 FS_INLINE v_t v_reduce_exact(v_t k, v_t high, v_t x) { return v_fma(-k, high, x); }
 FS_INLINE v_t v_max(v_t a, v_t b) { return a > b ? a : b; }
-FS_INLINE v_t v_exponent(v_t t)
+FS_INLINE v_t v_lookup(const void *table, v_t t)
 {
     uint32_t bits;
     memcpy(&bits, &t, sizeof bits);
-    bits <<= 23;
-    memcpy(&t, &bits, sizeof bits);
+    memcpy(&t, (const char *)table + 4 * (bits & 7), sizeof t);
     return t;
+}
+FS_INLINE v_t v_raise(v_t base, v_t t)
+{
+    uint32_t bits, shifted;
+    memcpy(&bits, &base, sizeof bits);
+    memcpy(&shifted, &t, sizeof shifted);
+    bits += shifted << 20;
+    memcpy(&base, &bits, sizeof base);
+    return base;
 }
 FS_INLINE real v_hmax(v_t a) { return a; }
 FS_INLINE uint32_t v_eq_bits(v_t a, v_t b) { return a == b; }
