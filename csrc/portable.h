@@ -5,10 +5,12 @@
 #if defined(_MSC_VER) && !defined(__clang__)
 #include <intrin.h>
 #define FS_INLINE static __forceinline
+#define FS_SHARED static __declspec(noinline)
 #define FS_THREAD_LOCAL __declspec(thread)
 #define FS_RESTRICT __restrict
 #else
 #define FS_INLINE static inline __attribute__((always_inline, unused))
+#define FS_SHARED static __attribute__((noinline, unused)) /* one copy, several callers */
 #define FS_THREAD_LOCAL _Thread_local
 #define FS_RESTRICT restrict
 #endif

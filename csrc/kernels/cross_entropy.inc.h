@@ -12,7 +12,7 @@ typedef struct {
     wide target; /* the target's own term on that scale */
 } target_terms;
 
-FS_INLINE target_terms split_target(const row_state *state, real x_t, real shift)
+FS_SHARED target_terms split_target(const row_state *state, real x_t, real shift)
 {
     target_terms terms;
     const wide distance = two_sum((double)shift, -(double)x_t);

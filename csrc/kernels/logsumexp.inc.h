@@ -2,7 +2,7 @@
  * left out of the sum and log1p taken, as SciPy does, here in one sweep. */
 
 /* log(1 + R) of a finished state whose pivot is the maximum. */
-FS_INLINE double log_ratio(const row_state *state, real shift)
+FS_SHARED double log_ratio(const row_state *state, real shift)
 {
     const wide distance = two_sum((double)shift, -(double)state->max);
     const wide_exp e = exp_wide(distance); /* e^(shift - max): the pivot's reciprocal */

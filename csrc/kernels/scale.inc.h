@@ -75,7 +75,7 @@ FS_INLINE void scale_again(const real *x, real *y, int64_t n, const row_factor *
     }
 }
 
-FS_INLINE void write_scaled(const real *x, real *y, int64_t n, wide factor, const sweep_plan *plan,
+FS_SHARED void write_scaled(const real *x, real *y, int64_t n, wide factor, const sweep_plan *plan,
                             int64_t K)
 {
     const row_factor split = split_factor(factor);

@@ -34,7 +34,7 @@ FS_INLINE row_state merge(row_state a, row_state b)
     return joined;
 }
 
-FS_INLINE row_state sweep_block(const real *x, int64_t begin, int64_t n, real max,
+FS_SHARED row_state sweep_block(const real *x, int64_t begin, int64_t n, real max,
                                 const sweep_plan *plan)
 {
     int64_t pivot = NO_PIVOT;
@@ -62,7 +62,7 @@ FS_INLINE row_state sweep_piece(const real *x, int64_t begin, int64_t end, const
     return state;
 }
 
-FS_INLINE row_state sweep_blocks(const real *x, int64_t n, const sweep_plan *plan)
+FS_SHARED row_state sweep_blocks(const real *x, int64_t n, const sweep_plan *plan)
 {
     row_state state = {0};
     for (int64_t at = 0; at < n; at += PIECE) {
@@ -83,7 +83,7 @@ FS_INLINE real shift_for(real max)
 /* The state of a row of n >= 1 logits. The plan's shift is set for whoever computes the
  * exponentials again. Reads the logits once, save that a row of huge logits, and one of several
  * blocks that is overwritten by its own terms, is read for its maximum first. */
-FS_INLINE row_state sweep(const real *x, int64_t n, sweep_plan *plan)
+FS_SHARED row_state sweep(const real *x, int64_t n, sweep_plan *plan)
 {
     plan->shift = 0;
     if (n <= BLOCK) {

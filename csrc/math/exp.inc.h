@@ -37,6 +37,31 @@ FS_INLINE v_t exp_scaled(v_t x, const exp_scale *scale)
     return v_fma(w, power, power);
 }
 
+/* Four vectors in step: written so, more of them are under way at a time than the scheduler of a
+ * processor finds by itself (a vector alone is a chain of some forty cycles). */
+FS_INLINE void exp_scaled4(v_t x[4], const exp_scale *scale)
+{
+    v_t t[4], r[4], w[4];
+    for (int i = 0; i < 4; i++)
+        x[i] = v_max(scale->lowest, x[i]);
+    for (int i = 0; i < 4; i++)
+        t[i] = v_fma(x[i], v_set1((real)LOG2_E), scale->rounder);
+    for (int i = 0; i < 4; i++)
+        w[i] = v_sub(t[i], scale->rounder);
+    for (int i = 0; i < 4; i++)
+        r[i] = v_reduce_exact(w[i], v_set1((real)LN2_HIGH), x[i]);
+    for (int i = 0; i < 4; i++)
+        r[i] = v_fnma(w[i], v_set1((real)LN2_LOW), r[i]);
+    for (int i = 0; i < 4; i++)
+        t[i] = exp_power(t[i], &r[i]);
+    for (int i = 0; i < 4; i++)
+        w[i] = exp_tail(r[i]);
+    for (int i = 0; i < 4; i++)
+        w[i] = v_fma(v_mul(r[i], r[i]), w[i], r[i]);
+    for (int i = 0; i < 4; i++)
+        x[i] = v_fma(w[i], t[i], t[i]);
+}
+
 /* round(x log2 e) of the largest logit of a block. */
 FS_INLINE int64_t binary_exponent(real x)
 {

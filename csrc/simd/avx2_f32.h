@@ -62,10 +62,16 @@ FS_INLINE v_acc_t v_acc_zero(void)
     v_acc_t a = {_mm256_setzero_pd(), _mm256_setzero_pd()};
     return a;
 }
-FS_INLINE void v_acc_add(v_acc_t *a, v_t g)
+FS_INLINE __m256d v_upper(v_t a) { return _mm256_cvtps_pd(_mm256_extractf128_ps(a, 1)); }
+FS_INLINE __m256d v_lower(v_t a) { return _mm256_cvtps_pd(_mm256_castps256_ps128(a)); }
+FS_INLINE void v_acc_add4(v_acc_t *s, v_t a, v_t b, v_t c, v_t d)
 {
-    a->low = _mm256_add_pd(a->low, _mm256_cvtps_pd(_mm256_castps256_ps128(g)));
-    a->high = _mm256_add_pd(a->high, _mm256_cvtps_pd(_mm256_extractf128_ps(g, 1)));
+    const __m256d ab_low = _mm256_add_pd(v_lower(a), v_lower(b));
+    const __m256d cd_low = _mm256_add_pd(v_lower(c), v_lower(d));
+    const __m256d ab_high = _mm256_add_pd(v_upper(a), v_upper(b));
+    const __m256d cd_high = _mm256_add_pd(v_upper(c), v_upper(d));
+    s->low = _mm256_add_pd(s->low, _mm256_add_pd(ab_low, cd_low));
+    s->high = _mm256_add_pd(s->high, _mm256_add_pd(ab_high, cd_high));
 }
 FS_INLINE void v_acc_store(const v_acc_t *a, double *sum)
 {

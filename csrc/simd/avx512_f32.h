@@ -51,11 +51,19 @@ FS_INLINE v_acc_t v_acc_zero(void)
     v_acc_t a = {_mm512_setzero_pd(), _mm512_setzero_pd()};
     return a;
 }
-FS_INLINE void v_acc_add(v_acc_t *a, v_t g)
+FS_INLINE __m512d v_upper(v_t a)
 {
-    const __m256 upper = _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(g), 1));
-    a->low = _mm512_add_pd(a->low, _mm512_cvtps_pd(_mm512_castps512_ps256(g)));
-    a->high = _mm512_add_pd(a->high, _mm512_cvtps_pd(upper));
+    return _mm512_cvtps_pd(_mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(a), 1)));
+}
+FS_INLINE __m512d v_lower(v_t a) { return _mm512_cvtps_pd(_mm512_castps512_ps256(a)); }
+FS_INLINE void v_acc_add4(v_acc_t *s, v_t a, v_t b, v_t c, v_t d)
+{
+    const __m512d ab_low = _mm512_add_pd(v_lower(a), v_lower(b));
+    const __m512d cd_low = _mm512_add_pd(v_lower(c), v_lower(d));
+    const __m512d ab_high = _mm512_add_pd(v_upper(a), v_upper(b));
+    const __m512d cd_high = _mm512_add_pd(v_upper(c), v_upper(d));
+    s->low = _mm512_add_pd(s->low, _mm512_add_pd(ab_low, cd_low));
+    s->high = _mm512_add_pd(s->high, _mm512_add_pd(ab_high, cd_high));
 }
 FS_INLINE void v_acc_store(const v_acc_t *a, double *sum)
 {

@@ -62,10 +62,16 @@ FS_INLINE v_acc_t v_acc_zero(void)
     v_acc_t a = {vdupq_n_f64(0.0), vdupq_n_f64(0.0)};
     return a;
 }
-FS_INLINE void v_acc_add(v_acc_t *a, v_t g)
+FS_INLINE float64x2_t v_upper(v_t a) { return vcvt_high_f64_f32(a); }
+FS_INLINE float64x2_t v_lower(v_t a) { return vcvt_f64_f32(vget_low_f32(a)); }
+FS_INLINE void v_acc_add4(v_acc_t *s, v_t a, v_t b, v_t c, v_t d)
 {
-    a->low = vaddq_f64(a->low, vcvt_f64_f32(vget_low_f32(g)));
-    a->high = vaddq_f64(a->high, vcvt_high_f64_f32(g));
+    const float64x2_t ab_low = vaddq_f64(v_lower(a), v_lower(b));
+    const float64x2_t cd_low = vaddq_f64(v_lower(c), v_lower(d));
+    const float64x2_t ab_high = vaddq_f64(v_upper(a), v_upper(b));
+    const float64x2_t cd_high = vaddq_f64(v_upper(c), v_upper(d));
+    s->low = vaddq_f64(s->low, vaddq_f64(ab_low, cd_low));
+    s->high = vaddq_f64(s->high, vaddq_f64(ab_high, cd_high));
 }
 FS_INLINE void v_acc_store(const v_acc_t *a, double *sum)
 {
