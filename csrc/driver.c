@@ -33,7 +33,8 @@ typedef struct {
     int size;          /* bytes an element */
     int64_t chunk;     /* rows a chunk */
     int64_t chunks;
-    int gather_x, gather_y;
+    int gather_x, gather_other, gather_y;
+    size_t tile_bytes; /* of one array's tile, in scratch */
     int64_t tile;      /* rows a tile */
     char *scratch;     /* scratch_bytes a thread */
     size_t scratch_bytes;
@@ -51,7 +52,9 @@ static fs_kernel *kernel_of(const fs_kernels *kernels, fs_op op)
     case FS_LOG_SOFTMAX: return kernels->log_softmax;
     case FS_LOGSUMEXP: return kernels->logsumexp;
     case FS_CROSS_ENTROPY: return kernels->cross_entropy;
-    default: return kernels->cross_entropy_grad;
+    case FS_CROSS_ENTROPY_GRAD: return kernels->cross_entropy_grad;
+    case FS_SOFTMAX_BACKWARD: return kernels->softmax_backward;
+    default: return kernels->log_softmax_backward;
     }
 }
 
@@ -88,19 +91,27 @@ static void take_values(const plan *p, const fs_rows *rows, const int64_t *offse
         store_value(p->call, p->call->value.data + offsets[FS_AT_VALUE] + i * step, rows->value[i]);
 }
 
-/* Points the kernel at the tile, or at a contiguous copy of it. */
+/* Rows of one array as the kernel wants them: as they lie, or copied to lie contiguous. */
+static const void *read_rows(const plan *p, const fs_array *array, int which, int gather,
+                             int64_t count, const int64_t *offsets, char *scratch, int64_t *step)
+{
+    const char *from = array->data + offsets[which];
+    const int64_t row_step = fs_layout_step(&p->layout, which);
+    *step = gather ? p->call->n : row_step / p->size;
+    if (!gather)
+        return from;
+    fs_gather(scratch, from, count, row_step, p->call->n, array->class_stride, p->size);
+    return scratch;
+}
+
 static void place_rows(const plan *p, fs_rows *rows, const int64_t *offsets, char *scratch)
 {
     const fs_call *call = p->call;
-    char *x = call->x.data + offsets[FS_AT_X];
-    const int64_t x_step = fs_layout_step(&p->layout, FS_AT_X);
-    rows->x = x;
-    rows->x_step = x_step / p->size;
-    if (p->gather_x) {
-        fs_gather(scratch, x, rows->rows, x_step, rows->n, call->x.class_stride, p->size);
-        rows->x = scratch;
-        rows->x_step = rows->n;
-    }
+    rows->x = read_rows(p, &call->x, FS_AT_X, p->gather_x, rows->rows, offsets, scratch,
+                        &rows->x_step);
+    if (call->other.data)
+        rows->other = read_rows(p, &call->other, FS_AT_OTHER, p->gather_other, rows->rows, offsets,
+                                scratch + p->tile_bytes, &rows->other_step);
     if (!writes_rows(call->op))
         return;
     rows->y = call->y.data + offsets[FS_AT_Y];
@@ -155,6 +166,11 @@ static void run_chunks(void *context, int thread, int threads)
     }
 }
 
+static int lies_apart(const plan *p, const fs_array *array)
+{
+    return array->data && p->call->n > 1 && array->class_stride != p->size;
+}
+
 /* Rows to a chunk and to a tile, and whether rows must be copied to lie contiguous. */
 static void make_plan(plan *p, const fs_call *call)
 {
@@ -166,10 +182,11 @@ static void make_plan(plan *p, const fs_call *call)
     const int64_t n = at_least(call->n, 1), rows = p->layout.rows;
     p->chunk = at_least((rows + MAX_CHUNKS - 1) / MAX_CHUNKS, (CHUNK_ELEMENTS + n - 1) / n);
     p->chunks = (rows + p->chunk - 1) / p->chunk;
-    p->gather_x = call->n > 1 && call->x.class_stride != p->size;
-    p->gather_y = writes_rows(call->op) && call->n > 1 && call->y.class_stride != p->size;
+    p->gather_x = lies_apart(p, &call->x);
+    p->gather_other = lies_apart(p, &call->other);
+    p->gather_y = writes_rows(call->op) && lies_apart(p, &call->y);
     p->tile = TILE;
-    if (p->gather_x || p->gather_y)
+    if (p->gather_x || p->gather_other || p->gather_y)
         p->tile = at_least(1, at_most(16, GATHER_BYTES / (n * p->size)));
     memset(p->sums, 0, sizeof p->sums);
 }
@@ -185,10 +202,11 @@ static int threads_for(const plan *p)
 static int allocate_scratch(plan *p, int threads)
 {
     p->scratch = 0;
-    if (!p->gather_x && !p->gather_y)
+    if (!p->gather_x && !p->gather_other && !p->gather_y)
         return 1;
     /* whole cache lines, so that threads do not share one */
-    p->scratch_bytes = (size_t)(p->tile * p->call->n * p->size + 127) / 64 * 64;
+    p->tile_bytes = (size_t)(p->tile * p->call->n * p->size + 127) / 64 * 64;
+    p->scratch_bytes = p->tile_bytes * (p->gather_other ? 2 : 1);
     p->scratch = malloc(p->scratch_bytes * (size_t)threads);
     return p->scratch != 0;
 }
@@ -198,11 +216,11 @@ static void finish_loss(fs_call *call, const plan *p, const fs_target_sums *targ
     wide total = {0.0, 0.0};
     for (int64_t chunk = 0; chunk < p->chunks; chunk++)
         total = wide_add(total, p->sums[chunk]);
-    call->loss = total.high + total.low;
-    if (call->reduction == FS_MEAN)
-        call->loss = call->has_normalizer        ? call->loss / call->normalizer
-                     : targets->weight_sum == 0.0 ? NAN
-                                                  : call->loss / targets->weight_sum;
+    call->loss = total.high - total.high == 0 ? total.high + total.low : total.high;
+    if (call->reduction == FS_MEAN) {
+        const double divisor = fs_targets_divisor(call, targets);
+        call->loss = divisor == 0.0 ? NAN : call->loss / divisor;
+    }
 }
 
 fs_status fs_run(fs_call *call)

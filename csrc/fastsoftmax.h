@@ -12,7 +12,9 @@ typedef enum {
     FS_LOG_SOFTMAX,
     FS_LOGSUMEXP,
     FS_CROSS_ENTROPY,
-    FS_CROSS_ENTROPY_GRAD
+    FS_CROSS_ENTROPY_GRAD,
+    FS_SOFTMAX_BACKWARD, /* x: the gradient dy; other: the result y */
+    FS_LOG_SOFTMAX_BACKWARD
 } fs_op;
 
 typedef enum { FS_NONE, FS_MEAN, FS_SUM } fs_reduction;
@@ -47,6 +49,7 @@ typedef struct {
     int threads; /* 0: resolve */
 
     fs_array x;     /* logits */
+    fs_array other;
     fs_array y;     /* what is written: like x, or one value a row (logsumexp, loss unreduced) */
     fs_array value; /* logsumexp, or the unreduced loss */
 

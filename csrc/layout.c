@@ -3,9 +3,10 @@
 
 static const fs_array *array_of(const fs_call *call, int which)
 {
-    const fs_array *const arrays[FS_ARRAYS] = {&call->x,      &call->y,
-                                               &call->value,  &call->target,
-                                               &call->sample_weight, &call->grad_output};
+    const fs_array *const arrays[FS_ARRAYS] = {&call->x,      &call->other,
+                                               &call->y,      &call->value,
+                                               &call->target, &call->sample_weight,
+                                               &call->grad_output};
     return arrays[which];
 }
 

@@ -11,6 +11,7 @@
 #include "logsumexp.inc.h"
 #include "log_softmax.inc.h"
 #include "cross_entropy.inc.h"
+#include "backward.inc.h"
 
 
 extern const fs_kernels FS_INSTANCE;
@@ -21,4 +22,6 @@ const fs_kernels FS_INSTANCE = {
     logsumexp_rows,
     cross_entropy_rows,
     cross_entropy_grad_rows,
+    softmax_backward_rows,
+    log_softmax_backward_rows,
 };

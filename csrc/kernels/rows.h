@@ -8,6 +8,8 @@ typedef struct {
     int64_t rows, n;
     const void *x;    /* logits; row i begins x_step * i elements further */
     int64_t x_step;
+    const void *other; /* with a gradient in x: the result whose gradient it is */
+    int64_t other_step;
     void *y;          /* probabilities, log-probabilities or gradient; may be x itself */
     int64_t y_step;
     const int64_t *target; /* a row's class; negative: the row is not counted and not read */
@@ -28,6 +30,8 @@ typedef struct {
     fs_kernel *logsumexp;
     fs_kernel *cross_entropy;
     fs_kernel *cross_entropy_grad;
+    fs_kernel *softmax_backward;
+    fs_kernel *log_softmax_backward;
 } fs_kernels;
 
 #endif

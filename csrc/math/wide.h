@@ -21,6 +21,8 @@ FS_INLINE wide wide_add(wide a, wide b)
 {
     const wide sum = two_sum(a.high, b.high);
     const double low = sum.low + (a.low + b.low);
+    if (!(sum.high - sum.high == 0))
+        return wide_of(sum.high, 0.0); /* inf or NaN: the errors of such a sum mean nothing */
     const double high = sum.high + low;
     return wide_of(high, low - (high - sum.high));
 }

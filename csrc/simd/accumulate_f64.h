@@ -20,6 +20,12 @@ FS_INLINE void v_acc_add4(v_acc_t *s, v_t a, v_t b, v_t c, v_t d)
     v_acc_add(s, v_add(a, b));
     v_acc_add(s, v_add(c, d));
 }
+FS_INLINE void v_acc_fma(v_acc_t *s, v_t a, v_t b)
+{
+    const v_t product = v_mul(a, b);
+    s->error = v_add(s->error, v_product_error(a, b, product));
+    v_acc_add(s, product);
+}
 FS_INLINE void v_acc_store(const v_acc_t *a, double *sum, double *error)
 {
     v_store(sum, a->sum);

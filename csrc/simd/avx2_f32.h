@@ -73,6 +73,11 @@ FS_INLINE void v_acc_add4(v_acc_t *s, v_t a, v_t b, v_t c, v_t d)
     s->low = _mm256_add_pd(s->low, _mm256_add_pd(ab_low, cd_low));
     s->high = _mm256_add_pd(s->high, _mm256_add_pd(ab_high, cd_high));
 }
+FS_INLINE void v_acc_fma(v_acc_t *s, v_t a, v_t b)
+{
+    s->low = _mm256_fmadd_pd(v_lower(a), v_lower(b), s->low);
+    s->high = _mm256_fmadd_pd(v_upper(a), v_upper(b), s->high);
+}
 FS_INLINE void v_acc_store(const v_acc_t *a, double *sum)
 {
     _mm256_storeu_pd(sum, a->low);

@@ -49,5 +49,11 @@ FS_INLINE uint32_t v_eq_bits(v_t a, v_t b)
     return (uint32_t)_mm256_movemask_pd(_mm256_cmp_pd(a, b, _CMP_EQ_OQ));
 }
 
+/* a * b - product, exactly, product being a * b rounded. */
+FS_INLINE v_t v_product_error(v_t a, v_t b, v_t product)
+{
+    return v_fma(a, b, v_sub(v_set1(0), product));
+}
+
 #include "accumulate_f64.h"
 #endif

@@ -73,6 +73,11 @@ FS_INLINE void v_acc_add4(v_acc_t *s, v_t a, v_t b, v_t c, v_t d)
     s->low = vaddq_f64(s->low, vaddq_f64(ab_low, cd_low));
     s->high = vaddq_f64(s->high, vaddq_f64(ab_high, cd_high));
 }
+FS_INLINE void v_acc_fma(v_acc_t *s, v_t a, v_t b)
+{
+    s->low = vfmaq_f64(s->low, v_lower(a), v_lower(b));
+    s->high = vfmaq_f64(s->high, v_upper(a), v_upper(b));
+}
 FS_INLINE void v_acc_store(const v_acc_t *a, double *sum)
 {
     vst1q_f64(sum, a->low);

@@ -66,5 +66,6 @@ FS_INLINE void v_acc_add4(v_acc_t *s, v_t a, v_t b, v_t c, v_t d)
 {
     s->sum += ((double)a + (double)b) + ((double)c + (double)d);
 }
+FS_INLINE void v_acc_fma(v_acc_t *s, v_t a, v_t b) { s->sum += (double)a * (double)b; }
 FS_INLINE void v_acc_store(const v_acc_t *a, double *sum) { *sum = a->sum; }
 #endif

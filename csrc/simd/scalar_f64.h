@@ -56,5 +56,9 @@ FS_INLINE v_t v_exponent(v_t t)
 FS_INLINE real v_hmax(v_t a) { return a; }
 FS_INLINE uint32_t v_eq_bits(v_t a, v_t b) { return a == b; }
 
+/* a * b - product, product being a * b rounded; the call of fma is dear where it is no instruction,
+ * but what needs it is rare. */
+FS_INLINE v_t v_product_error(v_t a, v_t b, v_t product) { return fma(a, b, -product); }
+
 #include "accumulate_f64.h"
 #endif

@@ -5,7 +5,6 @@ code itself finds out (a label out of range, memory that is not to be had). An i
 parameter of the calling thread (use_isa), so that tests reach every instance in one process.
 """
 
-cimport cython
 cimport numpy as cnp
 from cpython.ref cimport Py_INCREF
 from libc.stdint cimport int64_t, uint64_t
@@ -24,6 +23,8 @@ cdef extern from "fastsoftmax.h" nogil:
         FS_LOGSUMEXP
         FS_CROSS_ENTROPY
         FS_CROSS_ENTROPY_GRAD
+        FS_SOFTMAX_BACKWARD
+        FS_LOG_SOFTMAX_BACKWARD
     ctypedef enum fs_reduction:
         FS_NONE
         FS_MEAN
@@ -51,6 +52,7 @@ cdef extern from "fastsoftmax.h" nogil:
         int64_t n
         int threads
         fs_array x
+        fs_array other
         fs_array y
         fs_array value
         fs_array target
@@ -119,7 +121,7 @@ cdef void begin(fs_call *call, cnp.ndarray x, int axis, int threads) noexcept:
             call.shape[call.ndim] = cnp.PyArray_DIM(x, dim)
             call.ndim += 1
     call.threads = threads
-    call.y.data = call.value.data = call.target.data = NULL
+    call.other.data = call.y.data = call.value.data = call.target.data = NULL
     call.sample_weight.data = call.grad_output.data = NULL
     call.weight = NULL
     call.reduction = FS_NONE
@@ -144,7 +146,7 @@ cdef object bad_label(cnp.ndarray targets, fs_status status, int64_t n):
     for length in reversed([targets.shape[i] for i in range(targets.ndim)]):
         position.insert(0, left % length)
         left //= length
-    value = status.value
+    cdef object value = status.value
     if targets.dtype.kind == "u":
         value = <uint64_t>status.value
     where = ", ".join(str(i) for i in position)
@@ -178,7 +180,10 @@ def try_unary(int op, x):
     else:
         begin(&call, a, ndim - 1, 0)
         call.op = <fs_op>op
-        place(&call.value if op == FS_LOGSUMEXP else &call.y, y, -1 if op == FS_LOGSUMEXP else ndim - 1)
+        if op == FS_LOGSUMEXP:
+            place(&call.value, y, -1)
+        else:
+            place(&call.y, y, ndim - 1)
         run(&call)
     if ndim == 1 and op == FS_LOGSUMEXP:
         Py_INCREF(y)  # PyArray_Return takes a reference away
@@ -199,6 +204,16 @@ def unary(int op, cnp.ndarray x, cnp.ndarray y, int axis, int threads):
         place(&call.value, y, -1)
     else:
         place(&call.y, y, axis)
+    run(&call)
+
+
+def backward(int op, cnp.ndarray dy, cnp.ndarray y, cnp.ndarray dx, int axis, int threads):
+    """Gradient through softmax (op 0) or log_softmax (op 1), any strides; dx may be dy or y."""
+    cdef fs_call call
+    begin(&call, dy, axis, threads)
+    call.op = FS_SOFTMAX_BACKWARD if op == FS_SOFTMAX else FS_LOG_SOFTMAX_BACKWARD
+    place(&call.other, y, axis)
+    place(&call.y, dx, axis)
     run(&call)
 
 

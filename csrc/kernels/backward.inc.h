@@ -1,0 +1,91 @@
+/* Gradients through the two functions, dy being the gradient of their result:
+ *
+ *   y = softmax(x):      dx = y (dy - sum(dy y))
+ *   y = log_softmax(x):  dx = dy - e^y sum(dy)
+ *
+ * The sum is carried as in block.inc.h (products exact) and enters as two numbers. dx may be dy or
+ * y: each element is read before it is written.
+ */
+
+/* sum(a b), or sum(a) where b is 0. */
+FS_SHARED wide sum_products(const real *a, const real *b, int64_t n)
+{
+    const v_t one = v_set1(1);
+    column_sums sums;
+    columns_clear(&sums);
+    for (int64_t j = 0; j < n; j += COLUMNS)
+        for (int q = 0; q < VECTORS; q++) {
+            const int64_t at = j + q * V_LANES, left = n - at;
+            if (left >= V_LANES)
+                v_acc_fma(&sums.part[q], v_load(a + at), b ? v_load(b + at) : one);
+            else if (left > 0)
+                v_acc_fma(&sums.part[q], v_load_part(a + at, left, v_set1(0)),
+                          b ? v_load_part(b + at, left, v_set1(0)) : one);
+        }
+    return columns_total(&sums);
+}
+
+typedef struct { v_t high, low; } two_vectors;
+
+FS_INLINE two_vectors split_wide(wide a)
+{
+    const real high = (real)a.high;
+    const real low = high - high == 0 ? (real)((a.high - (double)high) + a.low) : 0;
+    const two_vectors split = {v_set1(high), v_set1(low)};
+    return split;
+}
+
+FS_INLINE v_t softmax_dx(v_t dy, v_t y, two_vectors sum)
+{
+    return v_mul(y, v_sub(v_sub(dy, sum.high), sum.low));
+}
+
+static void softmax_backward_rows(const fs_rows *rows)
+{
+    for (int64_t i = 0; i < rows->rows; i++) {
+        const real *dy = (const real *)rows->x + i * rows->x_step;
+        const real *y = (const real *)rows->other + i * rows->other_step;
+        real *dx = (real *)rows->y + i * rows->y_step;
+        const two_vectors sum = split_wide(sum_products(dy, y, rows->n));
+        const v_t zero = v_set1(0);
+        int64_t j = 0;
+        for (; j + V_LANES <= rows->n; j += V_LANES)
+            v_store(dx + j, softmax_dx(v_load(dy + j), v_load(y + j), sum));
+        if (j < rows->n) {
+            const int64_t left = rows->n - j;
+            const v_t part = softmax_dx(v_load_part(dy + j, left, zero),
+                                        v_load_part(y + j, left, zero), sum);
+            v_store_part(dx + j, part, left);
+        }
+    }
+}
+
+/* e^y comes as a term on the scale of K; the sum takes that scale up. */
+FS_INLINE v_t log_softmax_dx(v_t dy, v_t y, two_vectors sum, const exp_scale *scale)
+{
+    const v_t term = exp_scaled(y, scale);
+    return v_fnma(term, sum.high, v_fnma(term, sum.low, dy));
+}
+
+static void log_softmax_backward_rows(const fs_rows *rows)
+{
+    for (int64_t i = 0; i < rows->rows; i++) {
+        const real *dy = (const real *)rows->x + i * rows->x_step;
+        const real *y = (const real *)rows->other + i * rows->other_step;
+        real *dx = (real *)rows->y + i * rows->y_step;
+        const int64_t K = binary_exponent(block_max(y, rows->n));
+        const exp_scale scale = exp_scale_for(K);
+        const wide total = sum_products(dy, 0, rows->n);
+        const two_vectors sum = split_wide(wide_scale(total, power_of_two(K - HEADROOM)));
+        const v_t zero = v_set1(0);
+        int64_t j = 0;
+        for (; j + V_LANES <= rows->n; j += V_LANES)
+            v_store(dx + j, log_softmax_dx(v_load(dy + j), v_load(y + j), sum, &scale));
+        if (j < rows->n) {
+            const int64_t left = rows->n - j;
+            const v_t part = log_softmax_dx(v_load_part(dy + j, left, zero),
+                                            v_load_part(y + j, left, zero), sum, &scale);
+            v_store_part(dx + j, part, left);
+        }
+    }
+}
