@@ -80,6 +80,11 @@ FS_INLINE int64_t block_find(const real *x, int64_t n, real value)
 {
     const v_t wanted = v_set1(value);
     int64_t j = 0;
+    for (; j + 4 * V_LANES <= n; j += 4 * V_LANES)
+        if (v_eq_bits(v_load(x + j), wanted) | v_eq_bits(v_load(x + j + V_LANES), wanted) |
+            v_eq_bits(v_load(x + j + 2 * V_LANES), wanted) |
+            v_eq_bits(v_load(x + j + 3 * V_LANES), wanted))
+            break;
     for (; j + V_LANES <= n; j += V_LANES) {
         const uint32_t bits = v_eq_bits(v_load(x + j), wanted);
         if (bits)
@@ -93,35 +98,36 @@ FS_INLINE int64_t block_find(const real *x, int64_t n, real value)
     return NO_PIVOT; /* a block of NaN */
 }
 
-/* A group that is cut short by the end of the block, or holds the pivot: by way of a buffer, with
- * zeros where there is no element and where the pivot stands. Returns the pivot's term. */
-FS_SHARED real odd_group(const real *x, int64_t count, int64_t pivot, v_t shift,
+/* A group that is cut short by the end of the block, or holds the pivot: zeros stand where there is
+ * no element and where the pivot is. Returns the pivot's term. */
+FS_SHARED real odd_group(const real *x, int64_t count, int64_t pivot, real shift,
                          const exp_scale *scale, real *out, column_sums *sums)
 {
-    real term[GROUP], pivot_term = 0;
-    for (int64_t j = 0; j < GROUP; j += V_LANES) {
-        const int64_t left = count - j;
-        v_t t = v_set1(0);
-        if (left >= V_LANES) {
-            t = exp_scaled(v_sub(v_load(x + j), shift), scale);
-            if (out)
-                v_store(out + j, t);
-        } else if (left > 0) {
-            const v_t rest = v_set1((real)-INFINITY);
-            t = exp_scaled(v_sub(v_load_part(x + j, left, rest), shift), scale);
-            if (out)
-                v_store_part(out + j, t, left);
-        }
-        v_store(term + j, t);
-    }
-    if (pivot >= 0 && pivot < count) {
-        pivot_term = term[pivot];
-        term[pivot] = 0;
-    }
+    const v_t shifts = v_set1(shift), none = v_set1((real)-INFINITY);
+    real pivot_term = 0;
     for (int q = 0; q < VECTORS; q++) {
-        const real *column = term + q * V_LANES;
-        v_acc_add4(&sums->part[q], v_load(column), v_load(column + COLUMNS),
-                   v_load(column + 2 * COLUMNS), v_load(column + 3 * COLUMNS));
+        v_t t[4];
+        for (int i = 0; i < 4; i++) {
+            const int64_t at = q * V_LANES + i * COLUMNS, left = count - at;
+            t[i] = v_set1(0);
+            if (left >= V_LANES) {
+                t[i] = exp_scaled(v_sub(v_load(x + at), shifts), scale);
+                if (out)
+                    v_store(out + at, t[i]);
+            } else if (left > 0) {
+                t[i] = exp_scaled(v_sub(v_load_part(x + at, left, none), shifts), scale);
+                if (out)
+                    v_store_part(out + at, t[i], left);
+            }
+            if (pivot >= at && pivot < at + V_LANES && pivot < count) {
+                real lanes[V_LANES];
+                v_store(lanes, t[i]);
+                pivot_term = lanes[pivot - at];
+                lanes[pivot - at] = 0;
+                t[i] = v_load(lanes);
+            }
+        }
+        v_acc_add4(&sums->part[q], t[0], t[1], t[2], t[3]);
     }
     return pivot_term;
 }
@@ -167,7 +173,6 @@ FS_INLINE row_state block_state(const real *x, int64_t n, real max, real shift, 
 {
     row_state state = {max, binary_exponent(max - shift), {0.0, 0.0}, 0.0};
     const exp_scale scale = exp_scale_for(state.K);
-    const v_t shifts = v_set1(shift);
     const int64_t whole = n - n % GROUP;
     const int64_t odd = pivot < 0 || pivot >= whole ? whole : pivot - pivot % GROUP;
     column_sums sums;
@@ -175,12 +180,12 @@ FS_INLINE row_state block_state(const real *x, int64_t n, real max, real shift, 
     full_groups(x, odd, shift, &scale, out, &sums);
     if (odd < whole) {
         const int64_t next = odd + GROUP;
-        state.pivot = (double)odd_group(x + odd, GROUP, pivot - odd, shifts, &scale,
+        state.pivot = (double)odd_group(x + odd, GROUP, pivot - odd, shift, &scale,
                                         out ? out + odd : 0, &sums);
         full_groups(x + next, whole - next, shift, &scale, out ? out + next : 0, &sums);
     }
     if (whole < n) {
-        const real term = odd_group(x + whole, n - whole, pivot - whole, shifts, &scale,
+        const real term = odd_group(x + whole, n - whole, pivot - whole, shift, &scale,
                                     out ? out + whole : 0, &sums);
         if (pivot >= whole)
             state.pivot = (double)term;

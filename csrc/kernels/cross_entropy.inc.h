@@ -12,12 +12,28 @@ typedef struct {
     wide target; /* the target's own term on that scale */
 } target_terms;
 
-FS_SHARED target_terms split_target(const row_state *state, real x_t, real shift)
+/* e^(shift - x_t) and its reciprocal: a long chain of operations, so it is begun before the sweep
+ * and runs beside it; the rare row that turns out to need a shift has it done again. */
+typedef struct {
+    wide distance;
+    wide_exp inverse;
+    wide own;
+} target_exp;
+
+FS_INLINE target_exp exp_of_target(real x_t, real shift)
+{
+    target_exp e;
+    e.distance = two_sum((double)shift, -(double)x_t);
+    e.inverse = exp_wide(e.distance);
+    e.own = wide_quotient(1.0, e.inverse.fraction);
+    return e;
+}
+
+FS_INLINE target_terms split_target(const row_state *state, real x_t, const target_exp *target)
 {
     target_terms terms;
-    const wide distance = two_sum((double)shift, -(double)x_t);
-    const wide_exp e = exp_wide(distance);
-    const wide own = wide_quotient(1.0, e.fraction);
+    const wide distance = target->distance, own = target->own;
+    const wide_exp e = target->inverse;
     const int64_t own_exponent = HEADROOM - state->K - e.exponent;
     const int bad = x_t == INFINITY || x_t != x_t;
     terms.rest = bad ? wide_of(NAN, 0.0) : checked_sum(state);
@@ -32,26 +48,26 @@ FS_SHARED target_terms split_target(const row_state *state, real x_t, real shift
     return terms;
 }
 
-FS_INLINE row_state sweep_but_target(const real *x, int64_t n, int64_t target, sweep_plan *plan,
-                                     real *x_t)
+/* The state of a row, and what its target makes of it. plan: where the terms are kept. */
+FS_INLINE row_state sweep_target(const real *x, int64_t n, sweep_plan *plan, target_terms *terms)
 {
-    const sweep_plan wanted = {PIVOT_INDEX, target, 0, plan->out, plan->exponents};
-    *x_t = x[target];
-    *plan = wanted;
-    return sweep(x, n, plan);
+    const real x_t = x[plan->index];
+    target_exp e = exp_of_target(x_t, 0);
+    const row_state state = sweep(x, n, plan);
+    if (plan->shift != 0)
+        e = exp_of_target(x_t, plan->shift);
+    *terms = split_target(&state, x_t, &e);
+    return state;
 }
 
 static void cross_entropy_rows(const fs_rows *rows)
 {
     for (int64_t i = 0; i < rows->rows; i++) {
-        sweep_plan plan = {PIVOT_INDEX, 0, 0, 0, 0};
-        real x_t;
-        rows->value[i] = 0.0;
-        if (rows->target[i] < 0)
-            continue;
-        const row_state state = sweep_but_target((const real *)rows->x + i * rows->x_step, rows->n,
-                                                 rows->target[i], &plan, &x_t);
-        rows->value[i] = split_target(&state, x_t, plan.shift).loss;
+        sweep_plan plan = {PIVOT_INDEX, rows->target[i], 0, 0, 0};
+        target_terms terms = {0};
+        if (plan.index >= 0)
+            sweep_target((const real *)rows->x + i * rows->x_step, rows->n, &plan, &terms);
+        rows->value[i] = terms.loss;
     }
 }
 
@@ -61,19 +77,17 @@ static void cross_entropy_grad_rows(const fs_rows *rows)
         const real *x = (const real *)rows->x + i * rows->x_step;
         real *y = (real *)rows->y + i * rows->y_step;
         const int64_t t = rows->target[i];
-        sweep_plan plan = {PIVOT_INDEX, 0, 0, rows->keep ? y : 0, rows->exponents};
-        real x_t;
-        rows->value[i] = 0.0;
+        sweep_plan plan = {PIVOT_INDEX, t, 0, rows->keep ? y : 0, rows->exponents};
+        target_terms terms = {0};
         if (t < 0) {
             fill(y, rows->n, 0);
-            continue;
+        } else {
+            const row_state state = sweep_target(x, rows->n, &plan, &terms);
+            const wide factor = wide_quotient(rows->factor[i], wide_add(terms.rest, terms.target));
+            write_scaled(x, y, rows->n, factor, &plan, state.K);
+            const wide at_target = wide_mul(terms.rest, factor);
+            y[t] = (real)(0.0 - (at_target.high + at_target.low));
         }
-        const row_state state = sweep_but_target(x, rows->n, t, &plan, &x_t);
-        const target_terms terms = split_target(&state, x_t, plan.shift);
-        const wide factor = wide_quotient(rows->factor[i], wide_add(terms.rest, terms.target));
         rows->value[i] = terms.loss;
-        write_scaled(x, y, rows->n, factor, &plan, state.K);
-        const wide at_target = wide_mul(terms.rest, factor);
-        y[t] = (real)(0.0 - (at_target.high + at_target.low));
     }
 }

@@ -21,12 +21,13 @@ FS_INLINE wide wide_mul(wide a, wide b)
     return wide_of(high, low);
 }
 
-/* a / b for a plain a. */
+/* a / b for a plain a, with a single division. */
 FS_INLINE wide wide_quotient(double a, wide b)
 {
-    const double high = a / b.high;
+    const double reciprocal = 1.0 / b.high;
+    const double high = a * reciprocal;
     const double rest = fma(-high, b.high, a) - high * b.low;
-    return wide_of(high, rest / b.high);
+    return wide_of(high, rest * reciprocal);
 }
 
 /* 2^e; 0 or inf beyond the range of float64. */
