@@ -2,7 +2,7 @@
  *
  * The rows of a call are cut into chunks whose number and size depend on the shape alone. Threads
  * take runs of chunks; a scalar loss is summed within its chunk and then over the chunks in order,
- * so it does not depend on the number of threads. Within a chunk rows go to the kernel in tiles:
+ * so it does not depend on the number of threads. A thread's rows go to the kernel in tiles:
  * where a row lies contiguous, as they are; otherwise by way of a contiguous copy of the tile.
  */
 #include "dispatch.h"
@@ -70,11 +70,13 @@ static void store_value(const fs_call *call, char *to, double value)
 
 /* Weighs a tile's losses and stores or sums them. 0 times an infinite loss is 0: a class or sample
  * of weight 0 costs nothing, while NaN still shows. */
-static void take_losses(plan *p, int64_t chunk, const fs_rows *rows, const double *weight,
+static void take_losses(plan *p, int64_t row, const fs_rows *rows, const double *weight,
                         const int64_t *offsets)
 {
     const int64_t step = fs_layout_step(&p->layout, FS_AT_VALUE);
+    int64_t chunk = row / p->chunk;
     for (int64_t i = 0; i < rows->rows; i++) {
+        chunk += row + i >= (chunk + 1) * p->chunk;
         double loss = rows->value[i];
         loss = weight[i] == 0.0 && loss - loss != 0 && loss == loss ? 0.0 : loss * weight[i];
         if (p->call->reduction != FS_NONE)
@@ -122,7 +124,7 @@ static void place_rows(const plan *p, fs_rows *rows, const int64_t *offsets, cha
     }
 }
 
-static void run_tile(plan *p, int64_t chunk, int64_t count, const int64_t *offsets, char *scratch,
+static void run_tile(plan *p, int64_t row, int64_t count, const int64_t *offsets, char *scratch,
                      int64_t *exponents)
 {
     const fs_call *call = p->call;
@@ -141,7 +143,7 @@ static void run_tile(plan *p, int64_t chunk, int64_t count, const int64_t *offse
     place_rows(p, &rows, offsets, scratch);
     p->kernel(&rows);
     if (call->target.data)
-        take_losses(p, chunk, &rows, weight, offsets);
+        take_losses(p, row, &rows, weight, offsets);
     else if (call->op == FS_LOGSUMEXP)
         take_values(p, &rows, offsets);
     if (writes_rows(call->op) && p->gather_y)
@@ -155,14 +157,12 @@ static void run_chunks(void *context, int thread, int threads)
     int64_t exponents[STACK_BLOCKS], offsets[FS_ARRAYS];
     char *scratch = p->scratch ? p->scratch + p->scratch_bytes * (size_t)thread : 0;
     const int64_t first = p->chunks * thread / threads, last = p->chunks * (thread + 1) / threads;
-    for (int64_t chunk = first; chunk < last; chunk++) {
-        const int64_t end = at_most((chunk + 1) * p->chunk, p->layout.rows);
-        for (int64_t row = chunk * p->chunk; row < end;) {
-            const int64_t even = fs_layout_locate(&p->layout, row, offsets);
-            const int64_t count = at_most(at_most(even, end - row), p->tile);
-            run_tile(p, chunk, count, offsets, scratch, exponents);
-            row += count;
-        }
+    const int64_t end = at_most(last * p->chunk, p->layout.rows);
+    for (int64_t row = first * p->chunk; row < end;) {
+        const int64_t even = fs_layout_locate(&p->layout, row, offsets);
+        const int64_t count = at_most(at_most(even, end - row), p->tile);
+        run_tile(p, row, count, offsets, scratch, exponents);
+        row += count;
     }
 }
 

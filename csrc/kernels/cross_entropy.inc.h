@@ -71,23 +71,40 @@ static void cross_entropy_rows(const fs_rows *rows)
     }
 }
 
+/* Sweeps a row and finds its loss and gradient factor; a row that is not counted is all zeros. */
+FS_INLINE swept_row grad_row(const fs_rows *rows, int64_t i, late_rows *late)
+{
+    swept_row row = begin_row(rows, i, late);
+    target_terms terms = {0};
+    row.target = rows->target[i];
+    if (row.target < 0) {
+        fill(row.y, row.n, 0);
+    } else {
+        row.plan.rule = PIVOT_INDEX;
+        row.plan.index = row.target;
+        const row_state state = sweep_target(row.x, row.n, &row.plan, &terms);
+        const wide factor = wide_quotient(rows->factor[i], wide_add(terms.rest, terms.target));
+        const wide at_target = wide_mul(terms.rest, factor);
+        row.K = state.K;
+        row.factor = split_factor(factor);
+        row.at_target = (real)(0.0 - (at_target.high + at_target.low));
+    }
+    rows->value[i] = terms.loss;
+    return row;
+}
+
 static void cross_entropy_grad_rows(const fs_rows *rows)
 {
+    late_rows late;
+    swept_row last = {0};
+    last.target = NO_PIVOT;
     for (int64_t i = 0; i < rows->rows; i++) {
-        const real *x = (const real *)rows->x + i * rows->x_step;
-        real *y = (real *)rows->y + i * rows->y_step;
-        const int64_t t = rows->target[i];
-        sweep_plan plan = {PIVOT_INDEX, t, 0, rows->keep ? y : 0, rows->exponents};
-        target_terms terms = {0};
-        if (t < 0) {
-            fill(y, rows->n, 0);
-        } else {
-            const row_state state = sweep_target(x, rows->n, &plan, &terms);
-            const wide factor = wide_quotient(rows->factor[i], wide_add(terms.rest, terms.target));
-            write_scaled(x, y, rows->n, factor, &plan, state.K);
-            const wide at_target = wide_mul(terms.rest, factor);
-            y[t] = (real)(0.0 - (at_target.high + at_target.low));
-        }
-        rows->value[i] = terms.loss;
+        const swept_row row = grad_row(rows, i, &late);
+        const swept_row *ready = write_late(rows) ? &last : &row;
+        if (ready->target >= 0)
+            write_swept(ready);
+        last = row;
     }
+    if (write_late(rows) && last.target >= 0)
+        write_swept(&last);
 }

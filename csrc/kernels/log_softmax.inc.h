@@ -1,11 +1,22 @@
 /* log_softmax(x)_j = (x_j - max) - log(1 + R), R as in logsumexp: the largest element's own value
  * is then -log(1 + R) to the last digit, however small. */
 
-FS_INLINE void write_logs(const real *x, real *y, int64_t n, real max, double distance)
+typedef struct {
+    const real *x;
+    real *y;
+    int64_t n;
+    real max;
+    double distance; /* log(1 + R) */
+} logs_row;
+
+FS_SHARED void write_logs(const logs_row *row)
 {
-    const real high = (real)distance;
-    const real low = high - high == 0 ? (real)(distance - (double)high) : 0;
-    const v_t maxima = v_set1(max), highs = v_set1(high), lows = v_set1(low);
+    const real *x = row->x;
+    real *y = row->y;
+    const int64_t n = row->n;
+    const real high = (real)row->distance;
+    const real low = high - high == 0 ? (real)(row->distance - (double)high) : 0;
+    const v_t maxima = v_set1(row->max), highs = v_set1(high), lows = v_set1(low);
     int64_t j = 0;
     for (; j + V_LANES <= n; j += V_LANES) {
         const v_t d = v_sub(v_load(x + j), maxima);
@@ -17,13 +28,23 @@ FS_INLINE void write_logs(const real *x, real *y, int64_t n, real max, double di
     }
 }
 
+/* Short rows are written one row late, as in scale.inc.h. */
 static void log_softmax_rows(const fs_rows *rows)
 {
+    const int late = rows->n <= BLOCK;
+    logs_row last = {0};
     for (int64_t i = 0; i < rows->rows; i++) {
         const real *x = (const real *)rows->x + i * rows->x_step;
-        real *y = (real *)rows->y + i * rows->y_step;
         sweep_plan plan = {PIVOT_MAX, 0, 0, 0, 0};
         const row_state state = sweep(x, rows->n, &plan);
-        write_logs(x, y, rows->n, state.max, log_ratio(&state, plan.shift));
+        const logs_row row = {x, (real *)rows->y + i * rows->y_step, rows->n, state.max,
+                              log_ratio(&state, plan.shift)};
+        if (!late)
+            write_logs(&row);
+        else if (i > 0)
+            write_logs(&last);
+        last = row;
     }
+    if (late && rows->rows > 0)
+        write_logs(&last);
 }

@@ -30,30 +30,53 @@ FS_INLINE v_t times_factor(v_t term, v_t high, v_t low)
     return v_fma(term, high, v_mul(term, low));
 }
 
-/* y *= factor * 2^d, in place; d <= 0 in two steps, because 2^d may be below the normal range. */
-FS_INLINE void scale_terms(real *y, int64_t n, const row_factor *factor, int64_t d)
+/* 2^d in two factors: d <= 0 may lie below the exponents of real. */
+typedef struct { v_t a, b; } two_powers;
+
+FS_INLINE two_powers powers_of_two(int64_t d)
 {
-    const v_t high = v_set1(factor->high), low = v_set1(factor->low);
-    const int64_t first = d < -EXPONENT_BIAS + 1 ? -EXPONENT_BIAS + 1 : d;
-    const int64_t second = d - first < -EXPONENT_BIAS + 1 ? -EXPONENT_BIAS + 1 : d - first;
-    const v_t a = v_set1((real)power_of_two(first)), b = v_set1((real)power_of_two(second));
-    int64_t j = 0;
-    if (d == 0)
-        for (; j + V_LANES <= n; j += V_LANES)
-            v_store(y + j, times_factor(v_load(y + j), high, low));
-    for (; j + V_LANES <= n; j += V_LANES)
-        v_store(y + j, times_factor(v_mul(v_mul(v_load(y + j), a), b), high, low));
-    if (j < n) {
-        const v_t term = v_mul(v_mul(v_load_part(y + j, n - j, v_set1(0)), a), b);
-        v_store_part(y + j, times_factor(term, high, low), n - j);
-    }
+    const int64_t lowest = 1 - EXPONENT_BIAS;
+    const int64_t first = d < lowest ? lowest : d, rest = d - first < lowest ? lowest : d - first;
+    const two_powers p = {v_set1((real)power_of_two(first)), v_set1((real)power_of_two(rest))};
+    return p;
 }
 
-FS_INLINE void scale_kept(real *y, int64_t n, const row_factor *factor, const sweep_plan *plan,
-                          int64_t K)
+FS_INLINE void scale_part(const real *term, real *y, int64_t count, two_powers p, v_t high, v_t low)
+{
+    const v_t t = v_mul(v_mul(v_load_part(term, count, v_set1(0)), p.a), p.b);
+    v_store_part(y, times_factor(t, high, low), count);
+}
+
+/* Elements before y is aligned to a vector: stores that straddle cache lines cost double. */
+FS_INLINE int64_t unaligned_head(const real *y, int64_t n)
+{
+    const int64_t over = (int64_t)((uintptr_t)y / sizeof(real) % V_LANES);
+    const int64_t head = over ? V_LANES - over : 0;
+    return head < n ? head : n;
+}
+
+/* y = factor * term * 2^d; y may be term. */
+FS_INLINE void scale_terms(const real *term, real *y, int64_t n, const row_factor *factor, int64_t d)
+{
+    const v_t high = v_set1(factor->high), low = v_set1(factor->low);
+    const two_powers p = powers_of_two(d);
+    int64_t j = unaligned_head(y, n);
+    if (j > 0)
+        scale_part(term, y, j, p, high, low);
+    if (d == 0)
+        for (; j + V_LANES <= n; j += V_LANES)
+            v_store(y + j, times_factor(v_load(term + j), high, low));
+    for (; j + V_LANES <= n; j += V_LANES)
+        v_store(y + j, times_factor(v_mul(v_mul(v_load(term + j), p.a), p.b), high, low));
+    if (j < n)
+        scale_part(term + j, y + j, n - j, p, high, low);
+}
+
+FS_INLINE void scale_kept(const real *term, real *y, int64_t n, const row_factor *factor,
+                          const sweep_plan *plan, int64_t K)
 {
     for (int64_t at = 0; at < n; at += BLOCK)
-        scale_terms(y + at, n - at < BLOCK ? n - at : BLOCK, factor,
+        scale_terms(term + at, y + at, n - at < BLOCK ? n - at : BLOCK, factor,
                     plan->exponents[at / BLOCK] - K + factor->lift);
 }
 
@@ -75,14 +98,48 @@ FS_INLINE void scale_again(const real *x, real *y, int64_t n, const row_factor *
     }
 }
 
-FS_SHARED void write_scaled(const real *x, real *y, int64_t n, wide factor, const sweep_plan *plan,
-                            int64_t K)
+/* A row that is swept but not yet written. Short rows are written one row late: the long chain of
+ * operations from a row's sum to its factor then runs beside the next row's exponentials. Their
+ * terms wait in scratch, so that y is written once. */
+typedef struct {
+    const real *x;
+    real *y;
+    int64_t n, K;
+    sweep_plan plan;
+    row_factor factor;
+    int64_t target; /* the element that is given, or NO_PIVOT */
+    real at_target;
+} swept_row;
+
+FS_SHARED void write_swept(const swept_row *row)
 {
-    const row_factor split = split_factor(factor);
-    if (plan->out)
-        scale_kept(y, n, &split, plan, K);
+    if (row->plan.out)
+        scale_kept(row->plan.out, row->y, row->n, &row->factor, &row->plan, row->K);
     else
-        scale_again(x, y, n, &split, plan, K);
+        scale_again(row->x, row->y, row->n, &row->factor, &row->plan, row->K);
+    if (row->target >= 0)
+        row->y[row->target] = row->at_target;
+}
+
+FS_INLINE int write_late(const fs_rows *rows) { return rows->keep && rows->n <= BLOCK; }
+
+typedef struct { real terms[2][BLOCK]; } late_rows; /* of this row and the last */
+
+/* Row i of softmax or of a gradient, ready to be swept. */
+FS_INLINE swept_row begin_row(const fs_rows *rows, int64_t i, late_rows *late)
+{
+    swept_row row = {0};
+    row.x = (const real *)rows->x + i * rows->x_step;
+    row.y = (real *)rows->y + i * rows->y_step;
+    row.n = rows->n;
+    row.target = NO_PIVOT;
+    row.plan.exponents = rows->exponents;
+    row.plan.out = rows->keep ? row.y : 0;
+    if (write_late(rows)) {
+        row.plan.exponents += i & 1;
+        row.plan.out = late->terms[i & 1];
+    }
+    return row;
 }
 
 FS_INLINE void fill(real *y, int64_t n, real value)

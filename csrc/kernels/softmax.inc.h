@@ -2,12 +2,19 @@
 
 static void softmax_rows(const fs_rows *rows)
 {
+    late_rows late;
+    swept_row last = {0};
     for (int64_t i = 0; i < rows->rows; i++) {
-        const real *x = (const real *)rows->x + i * rows->x_step;
-        real *y = (real *)rows->y + i * rows->y_step;
-        sweep_plan plan = {PIVOT_NONE, 0, 0, rows->keep ? y : 0, rows->exponents};
-        const row_state state = sweep(x, rows->n, &plan);
-        const wide factor = wide_quotient(1.0, checked_sum(&state));
-        write_scaled(x, y, rows->n, factor, &plan, state.K);
+        swept_row row = begin_row(rows, i, &late);
+        const row_state state = sweep(row.x, row.n, &row.plan);
+        row.K = state.K;
+        row.factor = split_factor(wide_quotient(1.0, checked_sum(&state)));
+        if (!write_late(rows))
+            write_swept(&row);
+        else if (i > 0)
+            write_swept(&last);
+        last = row;
     }
+    if (write_late(rows) && rows->rows > 0)
+        write_swept(&last);
 }

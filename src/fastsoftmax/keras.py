@@ -53,7 +53,7 @@ def categorical_crossentropy(y_true, y_pred, from_logits=False, label_smoothing=
     -------
     ndarray or scalar
         The losses, in the shape of `y_pred` without `axis` and its dtype (float64 for integers).
-        NaN for a sample whose probabilities hold NaN or inf or sum to 0; from logits as
+        NaN for a sample whose probabilities hold NaN or inf or are all 0; from logits as
         `fastsoftmax.cross_entropy` has it.
 
     Raises
@@ -131,7 +131,7 @@ def sparse_categorical_crossentropy(y_true, y_pred, from_logits=False, ignore_cl
     -------
     ndarray or scalar
         The losses, in the shape of `y_pred` without `axis` and its dtype (float64 for integers).
-        NaN for a sample whose probabilities hold NaN or inf or sum to 0; from logits as
+        NaN for a sample whose probabilities hold NaN or inf or are all 0; from logits as
         `fastsoftmax.cross_entropy` has it.
 
     Raises
