@@ -30,6 +30,8 @@ typedef struct {
     const fs_kernels *kernels;
     fs_kernel *kernel;
     fs_layout layout;
+    int mixed;
+    void *class_weight; /* in the dtype of the logits, for mixed losses */
     int size;          /* bytes an element */
     int64_t chunk;     /* rows a chunk */
     int64_t chunks;
@@ -45,8 +47,19 @@ typedef struct {
 static int64_t at_most(int64_t a, int64_t b) { return a < b ? a : b; }
 static int64_t at_least(int64_t a, int64_t b) { return a > b ? a : b; }
 
-static fs_kernel *kernel_of(const fs_kernels *kernels, fs_op op)
+static int is_loss(fs_op op) { return op == FS_CROSS_ENTROPY || op == FS_CROSS_ENTROPY_GRAD; }
+
+/* Whether every class has a coefficient of its own, or the loss a term of logsumexp. */
+static int is_mixed(const fs_call *call)
 {
+    return is_loss(call->op) && (call->other.data || call->smoothing != 0.0 || call->z_loss != 0.0);
+}
+
+static fs_kernel *kernel_of(const fs_kernels *kernels, fs_op op, int mixed)
+{
+    if (mixed)
+        return op == FS_CROSS_ENTROPY ? kernels->cross_entropy_mixed
+                                      : kernels->cross_entropy_mixed_grad;
     switch (op) {
     case FS_SOFTMAX: return kernels->softmax;
     case FS_LOG_SOFTMAX: return kernels->log_softmax;
@@ -138,11 +151,15 @@ static void run_tile(plan *p, int64_t row, int64_t count, const int64_t *offsets
     rows.factor = factor;
     rows.exponents = exponents;
     rows.keep = call->n * p->size <= KEEP_BYTES;
-    if (call->target.data)
-        fs_targets_tile(call, &p->layout, offsets, count, p->divisor, target, weight, factor);
+    rows.class_weight = p->class_weight;
+    rows.smoothing = call->smoothing;
+    rows.z_loss = call->z_loss;
+    if (is_loss(call->op))
+        fs_targets_tile(call, &p->layout, offsets, count, p->divisor, !p->mixed, target, weight,
+                        factor);
     place_rows(p, &rows, offsets, scratch);
     p->kernel(&rows);
-    if (call->target.data)
+    if (is_loss(call->op))
         take_losses(p, row, &rows, weight, offsets);
     else if (call->op == FS_LOGSUMEXP)
         take_values(p, &rows, offsets);
@@ -176,7 +193,8 @@ static void make_plan(plan *p, const fs_call *call)
 {
     p->call = call;
     p->kernels = fs_dispatch(call->dtype);
-    p->kernel = kernel_of(p->kernels, call->op);
+    p->mixed = is_mixed(call);
+    p->kernel = kernel_of(p->kernels, call->op, p->mixed);
     p->size = call->dtype == FS_FLOAT32 ? 4 : 8;
     fs_layout_init(&p->layout, call);
     const int64_t n = at_least(call->n, 1), rows = p->layout.rows;
@@ -199,9 +217,24 @@ static int threads_for(const plan *p)
     return (int)at_most(at_most(fs_threads_resolve(p->call->threads), work), p->chunks);
 }
 
-static int allocate_scratch(plan *p, int threads)
+/* A mixed loss takes the class weights by vectors: a copy in the dtype of the logits. */
+static int copy_class_weight(plan *p)
+{
+    const fs_call *call = p->call;
+    p->class_weight = 0;
+    if (!p->mixed || !call->weight)
+        return 1;
+    p->class_weight = malloc((size_t)(call->n * p->size));
+    for (int64_t j = 0; p->class_weight && j < call->n; j++)
+        store_value(call, (char *)p->class_weight + j * p->size, call->weight[j]);
+    return p->class_weight != 0;
+}
+
+static int allocate(plan *p, int threads)
 {
     p->scratch = 0;
+    if (!copy_class_weight(p))
+        return 0;
     if (!p->gather_x && !p->gather_other && !p->gather_y)
         return 1;
     /* whole cache lines, so that threads do not share one */
@@ -230,19 +263,20 @@ fs_status fs_run(fs_call *call)
     plan p;
     make_plan(&p, call);
     const int threads = threads_for(&p);
-    if (call->target.data) {
+    if (is_loss(call->op)) {
         status = fs_targets_check(call, &p.layout, &targets);
         if (status.error != FS_OK)
             return status;
         p.divisor = fs_targets_divisor(call, &targets);
     }
-    if (call->n > 0 && !allocate_scratch(&p, threads)) {
-        status.error = FS_NO_MEMORY;
+    if (call->n == 0)
         return status;
-    }
-    if (call->n > 0)
+    if (allocate(&p, threads))
         fs_parallel(threads, run_chunks, &p);
+    else
+        status.error = FS_NO_MEMORY;
     free(p.scratch);
+    free(p.class_weight);
     finish_loss(call, &p, &targets);
     return status;
 }
@@ -265,7 +299,7 @@ void fs_run_rows(fs_op op, fs_dtype dtype, const void *x, void *y, int64_t rows,
     batch.value = value;
     batch.exponents = exponents;
     batch.keep = 1;
-    kernel_of(fs_dispatch(dtype), op)(&batch);
+    kernel_of(fs_dispatch(dtype), op, 0)(&batch);
     if (op != FS_LOGSUMEXP)
         return;
     for (int64_t i = 0; i < rows; i++)

@@ -49,17 +49,18 @@ typedef struct {
     int threads; /* 0: resolve */
 
     fs_array x;     /* logits */
-    fs_array other;
+    fs_array other; /* soft targets; or the result whose gradient x is */
     fs_array y;     /* what is written: like x, or one value a row (logsumexp, loss unreduced) */
     fs_array value; /* logsumexp, or the unreduced loss */
 
-    fs_array target;
+    fs_array target; /* labels, unless the targets are soft */
     fs_label_type label;
     int has_ignore;
     int64_t ignore_index; /* its bits, where the labels are uint64 */
     const double *weight;   /* one factor a class, contiguous, or 0 */
     fs_array sample_weight; /* float64 */
     fs_array grad_output;   /* float64; a scalar has strides of 0 */
+    double smoothing, z_loss;
     fs_reduction reduction;
     int has_normalizer;
     double normalizer;

@@ -33,21 +33,26 @@ static double read_weight(const fs_array *array, int64_t offset)
 }
 
 void fs_targets_tile(const fs_call *call, const fs_layout *layout, const int64_t *offsets,
-                     int64_t count, double divisor, int64_t *target, double *weight, double *factor)
+                     int64_t count, double divisor, int with_class_weight, int64_t *target,
+                     double *weight, double *factor)
 {
     const int64_t sample_step = fs_layout_step(layout, FS_AT_SAMPLE_WEIGHT);
     const int64_t grad_step = fs_layout_step(layout, FS_AT_GRAD_OUTPUT);
-    read_labels(call, call->target.data + offsets[FS_AT_TARGET],
-                fs_layout_step(layout, FS_AT_TARGET), count, target);
+    const int hard = call->target.data != 0;
+    if (hard)
+        read_labels(call, call->target.data + offsets[FS_AT_TARGET],
+                    fs_layout_step(layout, FS_AT_TARGET), count, target);
     for (int64_t i = 0; i < count; i++) {
-        if (is_ignored(call, target[i]) || target[i] < 0 || target[i] >= call->n) {
+        if (!hard)
+            target[i] = 0;
+        else if (is_ignored(call, target[i]) || target[i] < 0 || target[i] >= call->n) {
             target[i] = -1;
             weight[i] = factor[i] = 0.0;
             continue;
         }
         weight[i] = read_weight(&call->sample_weight,
                                 offsets[FS_AT_SAMPLE_WEIGHT] + i * sample_step);
-        if (call->weight)
+        if (hard && with_class_weight && call->weight)
             weight[i] *= call->weight[target[i]];
         const double outer = read_weight(&call->grad_output,
                                          offsets[FS_AT_GRAD_OUTPUT] + i * grad_step);
@@ -64,6 +69,10 @@ fs_status fs_targets_check(const fs_call *call, const fs_layout *layout, fs_targ
     const int64_t sample_step = fs_layout_step(layout, FS_AT_SAMPLE_WEIGHT);
     fs_status status = {FS_OK, 0, 0};
     wide sum = {0.0, 0.0};
+    if (!call->target.data) { /* soft targets: the mean is over their number */
+        sums->weight_sum = (double)layout->rows;
+        return status;
+    }
     for (int64_t row = 0; row < layout->rows;) {
         int64_t count = fs_layout_locate(layout, row, offsets);
         count = count < TILE ? count : TILE;

@@ -56,6 +56,13 @@ def probabilities(rng, samples, classes, scale, dtype):
     return (y / y.sum(axis=1, keepdims=True)).astype(dtype)
 
 
+def assert_from_probabilities(result, truth):
+    """Within the bounds of the losses; float32, being computed in float64, is rounded once."""
+    assert_exact("cross_entropy", result, truth)
+    if result.dtype == np.float32:
+        assert testing.ulp_error(result, truth).max() <= 0.5 * (1 + 2.0**-20)
+
+
 # --- against the formulas ---
 
 
@@ -65,7 +72,7 @@ def test_sparse_from_probabilities(classes, scale, dtype, rng):
     y = probabilities(rng, 6, classes, scale, dtype)
     labels = rng.integers(0, classes, 6)
     labels[0], labels[1], labels[2] = y[0].argmax(), y[1].argmax(), y[2].argmin()
-    assert_exact("cross_entropy", sparse_categorical_crossentropy(labels, y), hard_truth(labels, y))
+    assert_from_probabilities(sparse_categorical_crossentropy(labels, y), hard_truth(labels, y))
 
 
 @pytest.mark.parametrize("classes", [1, 2, 3, 10, 33, 300])
@@ -78,7 +85,7 @@ def test_categorical_from_probabilities(smoothing, kind, scale, classes, dtype, 
     if kind == "one-hot":
         t = np.eye(classes, dtype=dtype)[y.argmax(axis=1)]
     result = categorical_crossentropy(t, y, label_smoothing=smoothing)
-    assert_exact("cross_entropy", result, soft_truth(t, y, smoothing))
+    assert_from_probabilities(result, soft_truth(t, y, smoothing))
 
 
 @pytest.mark.parametrize("distance", [1e-2, 1e-4, 1e-5, 1e-6, 2e-7])
@@ -87,39 +94,39 @@ def test_a_share_near_one(distance, dtype):
     y[1] *= dtype.type(1000)
     one_hot = np.array([[1, 0, 0, 0]] * 2, dtype)
     truth = hard_truth([0, 0], y)
-    assert_exact("cross_entropy", sparse_categorical_crossentropy([0, 0], y), truth)
-    assert_exact("cross_entropy", categorical_crossentropy(one_hot, y), truth)
+    assert_from_probabilities(sparse_categorical_crossentropy([0, 0], y), truth)
+    assert_from_probabilities(categorical_crossentropy(one_hot, y), truth)
 
 
 def test_probabilities_zero_and_one(dtype):
     low, high = (WIDE(dtype.type(bound)) for bound in (1e-7, 1 - 1e-7))
     y = np.array([[0, 1, 0], [1, 0, 0]], dtype)
     truth = np.array([-np.log1p(high - 1), -np.log(low)])
-    assert_exact("cross_entropy", sparse_categorical_crossentropy([1, 1], y), truth)
+    assert_from_probabilities(sparse_categorical_crossentropy([1, 1], y), truth)
     one_hot = np.array([[0, 1, 0]] * 2, dtype)
-    assert_exact("cross_entropy", categorical_crossentropy(one_hot, y), truth)
+    assert_from_probabilities(categorical_crossentropy(one_hot, y), truth)
     # Every term counts, so the sum of the three losses.
     everything = np.sum([2 * truth[1] + truth[0]])
     result = categorical_crossentropy(np.ones((2, 3), dtype), y)
-    assert_exact("cross_entropy", result, np.array([everything, everything]))
+    assert_from_probabilities(result, np.array([everything, everything]))
 
 
 def test_shares_outside_zero_to_one_are_clipped(dtype):
     y = np.array([[3, -1, -1], [-3, 1, 1], [4, 3, -6]], dtype)  # each sums to one, or to minus one
     y[1] = [-3, 2, 2]
     truth = hard_truth([0, 0, 1], y)
-    assert_exact("cross_entropy", sparse_categorical_crossentropy([0, 0, 1], y), truth)
+    assert_from_probabilities(sparse_categorical_crossentropy([0, 0, 1], y), truth)
     t = np.array([[0.5, 0.25, 0.25]] * 3, dtype)
-    assert_exact("cross_entropy", categorical_crossentropy(t, y), soft_truth(t, y))
+    assert_from_probabilities(categorical_crossentropy(t, y), soft_truth(t, y))
 
 
 def test_huge_and_tiny_predictions(dtype):
     for exponent in (np.finfo(dtype).maxexp - 2, np.finfo(dtype).minexp + 4):
         y = np.ldexp(np.array([[1, 0.5, 0.25]], dtype), exponent)
         truth = hard_truth([1], y)
-        assert_exact("cross_entropy", sparse_categorical_crossentropy([1], y), truth)
+        assert_from_probabilities(sparse_categorical_crossentropy([1], y), truth)
         one_hot = np.array([[0, 1, 0]], dtype)
-        assert_exact("cross_entropy", categorical_crossentropy(one_hot, y), truth)
+        assert_from_probabilities(categorical_crossentropy(one_hot, y), truth)
 
 
 @pytest.mark.usefixtures("isa")
@@ -285,13 +292,13 @@ def test_integers_are_float64(from_logits):
 @pytest.mark.parametrize("from_logits", [False, True])
 def test_not_finite(from_logits, dtype):
     y = np.array([[1, np.nan, 1], [1, np.inf, 1], [1, 1, 2]], dtype)
-    one_hot = np.eye(3, dtype=dtype)[[0, 1, 2]]
-    results = (
-        sparse_categorical_crossentropy([0, 1, 2], y, from_logits),
-        categorical_crossentropy(one_hot, y, from_logits),
-    )
-    for result in results:
-        assert np.array_equal(np.isnan(result), [True, True, False])
+    for labels in ([0, 1, 2], [1, 0, 2]):
+        results = (
+            sparse_categorical_crossentropy(labels, y, from_logits),
+            categorical_crossentropy(np.eye(3)[labels], y, from_logits),
+        )
+        for result in results:
+            assert np.array_equal(np.isnan(result), [True, True, False])
 
 
 def test_nothing_to_share_out(dtype):
@@ -439,10 +446,10 @@ def of_keras(keras, name, t, y, **options):
 
 
 def assert_agrees(result, theirs):
-    """To what float32 shares and sums are good for: ULP of the loss, or of 1 below it."""
+    """As far as shares rounded to float32 allow: in ULP of the loss, or of 1 below it."""
     assert result.shape == theirs.shape and result.dtype == theirs.dtype
     errors = in_units_of(theirs, result.astype(float), np.maximum(np.abs(result), 1))
-    assert errors.max(initial=0) <= 4
+    assert errors.max(initial=0) <= 8
 
 
 # What every backend computes alike; torch alone has channels first for the sparse form.

@@ -44,6 +44,8 @@ FS_INLINE wide columns_total(const column_sums *sums)
             sum[i] = pair.high;
             error[i] = (error[i] + error[i + half]) + pair.low;
         }
+    if (!(sum[0] - sum[0] == 0)) /* inf or NaN, and then the errors are NaN */
+        return wide_of(sum[0], 0.0);
     return wide_add(wide_of(sum[0], 0.0), wide_of(error[0], 0.0));
 #else
     double sum[COLUMNS];

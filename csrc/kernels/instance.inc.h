@@ -11,6 +11,7 @@
 #include "logsumexp.inc.h"
 #include "log_softmax.inc.h"
 #include "cross_entropy.inc.h"
+#include "cross_entropy_mixed.inc.h"
 #include "backward.inc.h"
 
 
@@ -22,6 +23,8 @@ const fs_kernels FS_INSTANCE = {
     logsumexp_rows,
     cross_entropy_rows,
     cross_entropy_grad_rows,
+    cross_entropy_mixed_rows,
+    cross_entropy_mixed_grad_rows,
     softmax_backward_rows,
     log_softmax_backward_rows,
 };

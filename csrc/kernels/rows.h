@@ -8,13 +8,15 @@ typedef struct {
     int64_t rows, n;
     const void *x;    /* logits; row i begins x_step * i elements further */
     int64_t x_step;
-    const void *other; /* with a gradient in x: the result whose gradient it is */
+    const void *other; /* soft targets; or, with a gradient in x, the result it is the gradient of */
     int64_t other_step;
     void *y;          /* probabilities, log-probabilities or gradient; may be x itself */
     int64_t y_step;
     const int64_t *target; /* a row's class; negative: the row is not counted and not read */
     const double *factor;  /* multiplies a row's gradient */
     double *value;         /* a row's logsumexp or loss, in nats */
+    const void *class_weight; /* one a class, or 0 */
+    double smoothing, z_loss;
     int64_t *exponents;    /* scratch: one a block of a row (fs_blocks of them), with keep */
     int keep;              /* hold the exponentials in y and scale them, instead of computing them
                               twice: for rows that stay in cache */
@@ -30,6 +32,8 @@ typedef struct {
     fs_kernel *logsumexp;
     fs_kernel *cross_entropy;
     fs_kernel *cross_entropy_grad;
+    fs_kernel *cross_entropy_mixed; /* smoothing, soft targets, z-loss */
+    fs_kernel *cross_entropy_mixed_grad;
     fs_kernel *softmax_backward;
     fs_kernel *log_softmax_backward;
 } fs_kernels;

@@ -34,6 +34,10 @@ FS_INLINE v_t v_fma(v_t a, v_t b, v_t c) { return _mm256_fmadd_pd(a, b, c); }
 FS_INLINE v_t v_fnma(v_t a, v_t b, v_t c) { return _mm256_fnmadd_pd(a, b, c); }
 FS_INLINE v_t v_reduce_exact(v_t k, v_t high, v_t x) { return _mm256_fnmadd_pd(k, high, x); }
 FS_INLINE v_t v_max(v_t a, v_t b) { return _mm256_max_pd(a, b); }
+FS_INLINE v_t v_where_nonzero(v_t q, v_t a)
+{
+    return _mm256_and_pd(_mm256_cmp_pd(q, _mm256_setzero_pd(), _CMP_NEQ_UQ), a);
+}
 FS_INLINE v_t v_exponent(v_t t)
 {
     return _mm256_castsi256_pd(_mm256_slli_epi64(_mm256_castpd_si256(t), 52));

@@ -29,6 +29,10 @@ FS_INLINE v_t v_fma(v_t a, v_t b, v_t c) { return _mm512_fmadd_ps(a, b, c); }
 FS_INLINE v_t v_fnma(v_t a, v_t b, v_t c) { return _mm512_fnmadd_ps(a, b, c); }
 FS_INLINE v_t v_reduce_exact(v_t k, v_t high, v_t x) { return _mm512_fnmadd_ps(k, high, x); }
 FS_INLINE v_t v_max(v_t a, v_t b) { return _mm512_max_ps(a, b); }
+FS_INLINE v_t v_where_nonzero(v_t q, v_t a)
+{
+    return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(q, _mm512_setzero_ps(), _CMP_NEQ_UQ), a);
+}
 FS_INLINE v_t v_lookup(const void *table, v_t t)
 {
     const __m256 eight = _mm256_loadu_ps((const float *)table);

@@ -29,6 +29,10 @@ FS_INLINE v_t v_fma(v_t a, v_t b, v_t c) { return _mm512_fmadd_pd(a, b, c); }
 FS_INLINE v_t v_fnma(v_t a, v_t b, v_t c) { return _mm512_fnmadd_pd(a, b, c); }
 FS_INLINE v_t v_reduce_exact(v_t k, v_t high, v_t x) { return _mm512_fnmadd_pd(k, high, x); }
 FS_INLINE v_t v_max(v_t a, v_t b) { return _mm512_max_pd(a, b); }
+FS_INLINE v_t v_where_nonzero(v_t q, v_t a)
+{
+    return _mm512_maskz_mov_pd(_mm512_cmp_pd_mask(q, _mm512_setzero_pd(), _CMP_NEQ_UQ), a);
+}
 FS_INLINE v_t v_exponent(v_t t)
 {
     return _mm512_castsi512_pd(_mm512_slli_epi64(_mm512_castpd_si512(t), 52));

@@ -35,6 +35,10 @@ FS_INLINE v_t v_fnma(v_t a, v_t b, v_t c) { return vfmsq_f32(c, a, b); }
 FS_INLINE v_t v_reduce_exact(v_t k, v_t high, v_t x) { return vfmsq_f32(x, k, high); }
 /* FMAX would return NaN for a NaN in either place: select as x86 does. */
 FS_INLINE v_t v_max(v_t a, v_t b) { return vbslq_f32(vcgtq_f32(a, b), a, b); }
+FS_INLINE v_t v_where_nonzero(v_t q, v_t a)
+{
+    return vbslq_f32(vceqzq_f32(q), vdupq_n_f32(0), a);
+}
 FS_INLINE v_t v_lookup(const void *table, v_t t)
 {
     const uint8_t *bytes = (const uint8_t *)table;

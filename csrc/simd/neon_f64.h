@@ -31,6 +31,10 @@ FS_INLINE v_t v_fnma(v_t a, v_t b, v_t c) { return vfmsq_f64(c, a, b); }
 FS_INLINE v_t v_reduce_exact(v_t k, v_t high, v_t x) { return vfmsq_f64(x, k, high); }
 /* FMAX would return NaN for a NaN in either place: select as x86 does. */
 FS_INLINE v_t v_max(v_t a, v_t b) { return vbslq_f64(vcgtq_f64(a, b), a, b); }
+FS_INLINE v_t v_where_nonzero(v_t q, v_t a)
+{
+    return vbslq_f64(vceqzq_f64(q), vdupq_n_f64(0), a);
+}
 FS_INLINE v_t v_exponent(v_t t)
 {
     return vreinterpretq_f64_u64(vshlq_n_u64(vreinterpretq_u64_f64(t), 52));

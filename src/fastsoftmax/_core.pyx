@@ -62,6 +62,8 @@ cdef extern from "fastsoftmax.h" nogil:
         const double *weight
         fs_array sample_weight
         fs_array grad_output
+        double smoothing
+        double z_loss
         fs_reduction reduction
         int has_normalizer
         double normalizer
@@ -239,19 +241,18 @@ def cross_entropy(cnp.ndarray x, int axis, cnp.ndarray targets, *, cnp.ndarray l
     cdef fs_call call
     cdef double scale
     cdef int dim
-    if targets.dtype.kind == "f" or label_smoothing != 0 or z_loss != 0:
-        from .reference import loss_and_grad
-        return loss_and_grad(
-            x, axis, targets, loss=loss, grad=grad, reduction=reduction, ignore_index=ignore_index,
-            weight=weight, sample_weight=sample_weight, label_smoothing=label_smoothing,
-            z_loss=z_loss, normalizer=normalizer, grad_output=grad_output, threads=threads)
     begin(&call, x, axis, threads)
     call.op = FS_CROSS_ENTROPY if grad is None else FS_CROSS_ENTROPY_GRAD
     call.reduction = (FS_MEAN if reduction == "mean" else FS_SUM if reduction == "sum" else FS_NONE)
-    place(&call.target, targets, -1)
-    call.label.size = <int>targets.itemsize
-    call.label.is_signed = targets.dtype.kind == "i"
-    ignore(&call, ignore_index)
+    call.smoothing = label_smoothing
+    call.z_loss = z_loss
+    if targets.dtype.kind == "f":
+        place(&call.other, targets, axis)
+    else:
+        place(&call.target, targets, -1)
+        call.label.size = <int>targets.itemsize
+        call.label.is_signed = targets.dtype.kind == "i"
+        ignore(&call, ignore_index)
     if loss is not None:
         place(&call.value, loss, -1)
     if grad is not None:

@@ -1,14 +1,17 @@
 """The categorical cross-entropies under the names and signatures of ``keras.losses``.
 
 One loss a sample, not reduced, for anything NumPy can read; Keras need not be installed. What is
-deliberately different from Keras: a label out of range is an IndexError (Keras counts it as no
-class, takes the last one or fails, depending on its backend); labels must be integers, and
-neither argument bool; smoothing shares out over the classes on whatever `axis` (Keras divides
-by the length of the last axis); with logits, 0 times an infinite log-probability is 0; lists are
-float64, and nothing is rounded to float32 before the result is.
+deliberately different from Keras:
 
-With ``from_logits=True`` the compiled kernels compute. Probabilities are taken a few rows at a
-time, in float64 or wider, in NumPy: no temporary grows with `y_pred`.
+- A label out of range is an IndexError. Keras gives it a loss of 0, or fails, as its backend does.
+- Labels must be integers, and neither argument bool.
+- Smoothing is shared out over the classes; Keras divides by the length of the last axis even
+  where `axis` is another.
+- From logits, 0 times an infinite log-probability is 0.
+- Sums and shares are not rounded to float32 on the way, and lists are float64.
+
+From logits the compiled kernels compute. Probabilities are taken a few rows at a time, in float64
+or wider, in NumPy: no temporary grows with `y_pred`.
 """
 
 import math
@@ -233,8 +236,7 @@ def _labels(y_true, y, axis):
             f"y_true: expected labels of shape {samples} (y_pred without its class axis), "
             f"got {t.shape}{hint}"
         )
-    native = t.dtype.newbyteorder("=")
-    return t if t.dtype == native and t.flags.aligned else t.astype(native)
+    return t
 
 
 def _samples(y, axis):
@@ -274,7 +276,7 @@ def _by_blocks(y, axis, dtype, terms):
 
 
 def _computing(y):
-    """The type to compute in: float64 for float32 too, then without a care."""
+    """The type to compute in: float64 or longdouble; float32 and half are then rounded once."""
     return np.promote_types(y.dtype, np.float64).type
 
 

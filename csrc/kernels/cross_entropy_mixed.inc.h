@@ -1,0 +1,228 @@
+/* cross-entropy with a coefficient for every class: label smoothing, soft targets, and the z-loss.
+ *
+ *   loss = sum_c q_c (lse - x_c) + z lse^2 = A log(1 + R) + D + z lse^2
+ *   dloss/dx_j = p_j (A + 2 z lse) - q_j
+ *   A = sum_c q_c,  D = sum_c q_c (max - x_c),  lse = max + log(1 + R), R as in logsumexp
+ *
+ * with weights w and smoothing a over C classes (PyTorch's convention)
+ *
+ *   hard target t:  q_c = (1 - a) w_t [c = t] + a w_c / C
+ *   soft targets t: q_c = w_c ((1 - a) t_c + a / C)
+ *
+ * All terms of A and D are of one sign for ordinary weights: nothing cancels. A coefficient of 0
+ * times an infinite max - x_c is 0. D and the gradient read the row again, from cache.
+ */
+
+/* q_c = slope t_c w_c + base w_c, without the hard target's own share. */
+typedef struct {
+    const real *soft, *weight; /* 0: none, all one */
+    real slope, base;
+    int any; /* whether any q_c is there beside the hard target's */
+} coefficients;
+
+/* f: what multiplies them, 1 in the loss, the row's factor in the gradient. */
+FS_INLINE coefficients row_coefficients(const fs_rows *rows, int64_t i, double f)
+{
+    coefficients q;
+    q.soft = rows->other ? (const real *)rows->other + i * rows->other_step : 0;
+    q.weight = (const real *)rows->class_weight;
+    q.slope = (real)(f * (1.0 - rows->smoothing));
+    q.base = (real)(f * rows->smoothing / (double)rows->n);
+    q.any = q.soft || rows->smoothing != 0.0;
+    return q;
+}
+
+FS_INLINE v_t load_some(const real *p, int64_t count, v_t rest)
+{
+    return count >= V_LANES ? v_load(p) : v_load_part(p, count, rest);
+}
+
+/* The coefficients from class j on; 0 where there is no class. */
+FS_INLINE v_t class_coefficients(const coefficients *q, int64_t j, int64_t count)
+{
+    const v_t zero = v_set1(0);
+    v_t value = v_set1(q->base);
+    if (q->soft)
+        value = v_fma(v_set1(q->slope), load_some(q->soft + j, count, zero), value);
+    if (q->weight)
+        value = v_mul(value, load_some(q->weight + j, count, zero));
+    else if (count < V_LANES) {
+        real lanes[V_LANES] = {0};
+        v_store_part(lanes, value, count);
+        value = v_load(lanes);
+    }
+    return value;
+}
+
+typedef struct { wide A, D; } mixture;
+
+/* A and D over a row, the hard target's share left out. */
+FS_SHARED mixture sum_mixture(const real *x, int64_t n, real max, const coefficients *q)
+{
+    const v_t maxima = v_set1(max), zero = v_set1(0);
+    column_sums a, d;
+    columns_clear(&a);
+    columns_clear(&d);
+    for (int64_t j = 0; j < n; j += GROUP)
+        for (int v = 0; v < VECTORS; v++) {
+            v_t coefficient[4], term[4];
+            for (int i = 0; i < 4; i++) {
+                const int64_t at = j + v * V_LANES + i * COLUMNS, left = n - at;
+                coefficient[i] = term[i] = zero;
+                if (left <= 0)
+                    continue;
+                coefficient[i] = class_coefficients(q, at, left);
+                const v_t gap = v_sub(maxima, load_some(x + at, left, maxima));
+                term[i] = v_where_nonzero(coefficient[i], v_mul(coefficient[i], gap));
+            }
+            v_acc_add4(&a.part[v], coefficient[0], coefficient[1], coefficient[2], coefficient[3]);
+            v_acc_add4(&d.part[v], term[0], term[1], term[2], term[3]);
+        }
+    const mixture sums = {columns_total(&a), columns_total(&d)};
+    return sums;
+}
+
+/* With neither weights nor soft targets every class has the same coefficient. */
+FS_SHARED mixture sum_even_mixture(const real *x, int64_t n, real max, real base)
+{
+    const v_t maxima = v_set1(max);
+    column_sums d;
+    columns_clear(&d);
+    for (int64_t j = 0; j < n; j += GROUP)
+        for (int v = 0; v < VECTORS; v++) {
+            v_t gap[4];
+            for (int i = 0; i < 4; i++) {
+                const int64_t at = j + v * V_LANES + i * COLUMNS, left = n - at;
+                gap[i] = v_set1(0);
+                if (left > 0)
+                    gap[i] = v_sub(maxima, load_some(x + at, left, maxima));
+            }
+            v_acc_add4(&d.part[v], gap[0], gap[1], gap[2], gap[3]);
+        }
+    const wide gaps = columns_total(&d);
+    const mixture sums = {{(double)base * (double)n, 0.0}, {(gaps.high + gaps.low) * base, 0.0}};
+    return sums;
+}
+
+typedef struct {
+    double loss;
+    double lse;
+    double own;   /* the hard target's share of A; 0 for soft targets */
+    double other; /* the rest of A */
+    wide sum;     /* of all exponentials, on the scale of K */
+    wide rest;    /* of all but the largest */
+} mixed_row;
+
+/* The hard target's share of loss: q_t (lse - x_t), 0 for q_t = 0. */
+FS_INLINE double own_loss(double own, double max, double x_t, double distance)
+{
+    return own == 0.0 ? 0.0 : own * ((max - x_t) + distance);
+}
+
+FS_INLINE mixed_row mix_row(const fs_rows *rows, int64_t i, const real *x, const row_state *state,
+                            const sweep_plan *plan)
+{
+    mixed_row row = {0};
+    mixture sums = {{0.0, 0.0}, {0.0, 0.0}};
+    const coefficients q = row_coefficients(rows, i, 1.0);
+    const double distance = log_ratio(state, plan->shift), max = (double)state->max;
+    if (q.any && (q.soft || q.weight))
+        sums = sum_mixture(x, rows->n, state->max, &q);
+    else if (q.any)
+        sums = sum_even_mixture(x, rows->n, state->max, q.base);
+    row.lse = max + distance;
+    row.other = sums.A.high + sums.A.low;
+    row.loss = sums.D.high + fma(row.other, distance, sums.D.low);
+    if (!q.soft) {
+        const int64_t t = rows->target[i];
+        const real *weight = (const real *)rows->class_weight;
+        row.own = (1.0 - rows->smoothing) * (weight ? (double)weight[t] : 1.0);
+        row.loss += own_loss(row.own, max, (double)x[t], distance);
+    }
+    if (rows->z_loss != 0.0)
+        row.loss = fma(rows->z_loss * row.lse, row.lse, row.loss);
+    if (distance != distance) /* NaN shows, whatever its coefficient */
+        row.loss = NAN;
+    /* the pivot's term as rounded in the sweep: the same stands above the sum in the gradient, so a
+     * dominant class has p = 1 to the last digit */
+    row.rest = checked_sum(state);
+    row.sum = wide_add(row.rest, wide_of(state->pivot, 0.0));
+    return row;
+}
+
+static void cross_entropy_mixed_rows(const fs_rows *rows)
+{
+    for (int64_t i = 0; i < rows->rows; i++) {
+        const real *x = (const real *)rows->x + i * rows->x_step;
+        sweep_plan plan = {PIVOT_MAX, 0, 0, 0, 0};
+        rows->value[i] = 0.0;
+        if (rows->target[i] < 0)
+            continue;
+        const row_state state = sweep(x, rows->n, &plan);
+        rows->value[i] = mix_row(rows, i, x, &state, &plan).loss;
+    }
+}
+
+/* y_j = p_j P - q_j f: the exponential again, from the row in cache. */
+FS_SHARED void write_mixed(const real *x, real *y, int64_t n, const coefficients *q,
+                           const row_factor *factor, const sweep_plan *plan, int64_t K)
+{
+    const v_t high = v_set1(factor->high), low = v_set1(factor->low);
+    const v_t shift = v_set1(plan->shift), lift = v_set1((real)power_of_two(factor->lift));
+    const exp_scale powers = exp_scale_for(K);
+    for (int64_t j = 0; j < n; j += V_LANES) {
+        const int64_t left = n - j;
+        const v_t logit = load_some(x + j, left, v_set1((real)-INFINITY));
+        const v_t term = v_mul(exp_scaled(v_sub(logit, shift), &powers), lift);
+        const v_t q_j = q->any ? class_coefficients(q, j, left) : v_set1(0);
+        /* the difference is rounded once, at its own size */
+        const v_t y_j = v_fma(term, low, v_fma(term, high, v_sub(v_set1(0), q_j)));
+        if (left >= V_LANES)
+            v_store(y + j, y_j);
+        else
+            v_store_part(y + j, y_j, left);
+    }
+}
+
+/* The gradient at a hard target, over f: own (p_t - 1) + p_t (other + 2 z lse) - a w_t / C, with
+ * 1 - p_t from the sum of the others, not from 1 - p_t. */
+FS_INLINE double hard_target_gradient(const fs_rows *rows, const mixed_row *row, int64_t t,
+                                      const real *x, const row_state *state, const sweep_plan *plan)
+{
+    const real *weight = (const real *)rows->class_weight;
+    const wide_exp e = exp_wide(two_sum((double)x[t], -(double)plan->shift));
+    const double scale = power_of_two(HEADROOM - state->K + e.exponent);
+    const wide term = wide_scale(e.fraction, scale), minus = wide_of(-term.high, -term.low);
+    const wide rest = x[t] == state->max ? row->rest : wide_add(row->sum, minus);
+    const double p = term.high / row->sum.high, one_minus_p = rest.high / row->sum.high;
+    const double base = rows->smoothing / (double)rows->n * (weight ? (double)weight[t] : 1.0);
+    return p * (row->other + 2.0 * rows->z_loss * row->lse) - base - row->own * one_minus_p;
+}
+
+static void cross_entropy_mixed_grad_rows(const fs_rows *rows)
+{
+    for (int64_t i = 0; i < rows->rows; i++) {
+        const real *x = (const real *)rows->x + i * rows->x_step;
+        real *y = (real *)rows->y + i * rows->y_step;
+        const int64_t t = rows->target[i];
+        const double f = rows->factor[i];
+        sweep_plan plan = {PIVOT_MAX, 0, 0, 0, 0};
+        rows->value[i] = 0.0;
+        if (t < 0) {
+            fill(y, rows->n, 0);
+            continue;
+        }
+        const row_state state = sweep(x, rows->n, &plan);
+        const mixed_row row = mix_row(rows, i, x, &state, &plan);
+        const coefficients q = row_coefficients(rows, i, f);
+        const double total = row.own + row.other + 2.0 * rows->z_loss * row.lse;
+        const row_factor factor = split_factor(wide_quotient(f * total, row.sum));
+        double at_target = 0.0;
+        if (!q.soft) /* before y, which may be x, is written */
+            at_target = f * hard_target_gradient(rows, &row, t, x, &state, &plan);
+        rows->value[i] = row.loss;
+        write_mixed(x, y, rows->n, &q, &factor, &plan, state.K);
+        if (!q.soft)
+            y[t] = (real)(at_target + 0.0);
+    }
+}
