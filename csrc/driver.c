@@ -31,7 +31,8 @@ typedef struct {
     fs_kernel *kernel;
     fs_layout layout;
     int mixed;
-    void *class_weight; /* in the dtype of the logits, for mixed losses */
+    void *class_weight; /* in the dtype of the logits, for mixed losses; 0: all one */
+    double weight_total;
     int size;          /* bytes an element */
     int64_t chunk;     /* rows a chunk */
     int64_t chunks;
@@ -152,6 +153,7 @@ static void run_tile(plan *p, int64_t row, int64_t count, const int64_t *offsets
     rows.exponents = exponents;
     rows.keep = call->n * p->size <= KEEP_BYTES;
     rows.class_weight = p->class_weight;
+    rows.weight_total = p->weight_total;
     rows.smoothing = call->smoothing;
     rows.z_loss = call->z_loss;
     if (is_loss(call->op))
@@ -221,12 +223,17 @@ static int threads_for(const plan *p)
 static int copy_class_weight(plan *p)
 {
     const fs_call *call = p->call;
+    wide total = {0.0, 0.0};
     p->class_weight = 0;
+    p->weight_total = (double)call->n;
     if (!p->mixed || !call->weight)
         return 1;
     p->class_weight = malloc((size_t)(call->n * p->size));
-    for (int64_t j = 0; p->class_weight && j < call->n; j++)
+    for (int64_t j = 0; p->class_weight && j < call->n; j++) {
         store_value(call, (char *)p->class_weight + j * p->size, call->weight[j]);
+        total = wide_add(total, wide_of(call->weight[j], 0.0));
+    }
+    p->weight_total = total.high + total.low;
     return p->class_weight != 0;
 }
 

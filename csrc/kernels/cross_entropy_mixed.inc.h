@@ -13,7 +13,7 @@
  * times an infinite max - x_c is 0. D and the gradient read the row again, from cache.
  */
 
-/* q_c = slope t_c w_c + base w_c, without the hard target's own share. */
+/* q_c = (slope t_c + base) w_c, without the hard target's own share. */
 typedef struct {
     const real *soft, *weight; /* 0: none, all one */
     real slope, base;
@@ -32,12 +32,21 @@ FS_INLINE coefficients row_coefficients(const fs_rows *rows, int64_t i, double f
     return q;
 }
 
+/* All of a vector, or its first lanes and rest. */
 FS_INLINE v_t load_some(const real *p, int64_t count, v_t rest)
 {
     return count >= V_LANES ? v_load(p) : v_load_part(p, count, rest);
 }
 
-/* The coefficients from class j on; 0 where there is no class. */
+FS_INLINE void store_some(real *p, v_t a, int64_t count)
+{
+    if (count >= V_LANES)
+        v_store(p, a);
+    else
+        v_store_part(p, a, count);
+}
+
+/* The coefficients from class j on; what stands where there is no class is of no use. */
 FS_INLINE v_t class_coefficients(const coefficients *q, int64_t j, int64_t count)
 {
     const v_t zero = v_set1(0);
@@ -46,61 +55,81 @@ FS_INLINE v_t class_coefficients(const coefficients *q, int64_t j, int64_t count
         value = v_fma(v_set1(q->slope), load_some(q->soft + j, count, zero), value);
     if (q->weight)
         value = v_mul(value, load_some(q->weight + j, count, zero));
-    else if (count < V_LANES) {
-        real lanes[V_LANES] = {0};
-        v_store_part(lanes, value, count);
-        value = v_load(lanes);
-    }
     return value;
 }
 
 typedef struct { wide A, D; } mixture;
 
-/* A and D over a row, the hard target's share left out. */
-FS_SHARED mixture sum_mixture(const real *x, int64_t n, real max, const coefficients *q)
+/* One column set of a group of classes into the two sums; `count` of them are left from j on.
+ * Added pairwise in the precision of the logits: the terms are all of one sign. */
+FS_INLINE void add_mixture(const real *x, int64_t j, int64_t count, v_t max, const coefficients *q,
+                           v_acc_t *a, v_acc_t *d)
 {
-    const v_t maxima = v_set1(max), zero = v_set1(0);
+    const v_t zero = v_set1(0);
+    v_t coefficient[4], term[4];
+    for (int i = 0; i < 4; i++) {
+        const int64_t at = j + i * COLUMNS, left = count - i * COLUMNS;
+        coefficient[i] = term[i] = zero;
+        if (left <= 0)
+            continue;
+        const v_t gap = v_sub(max, load_some(x + at, left, max));
+        term[i] = gap;
+        if (q->soft || q->weight) {
+            const v_t value = class_coefficients(q, at, left);
+            real lanes[V_LANES] = {0};
+            coefficient[i] = value;
+            term[i] = v_where_nonzero(value, v_mul(value, gap));
+            if (left < V_LANES) {
+                v_store_part(lanes, value, left);
+                coefficient[i] = v_load(lanes);
+            }
+        }
+    }
+    if (q->soft)
+        v_acc_add(a, v_add(v_add(coefficient[0], coefficient[1]),
+                           v_add(coefficient[2], coefficient[3])));
+    v_acc_add(d, v_add(v_add(term[0], term[1]), v_add(term[2], term[3])));
+}
+
+FS_INLINE mixture mixture_loop(const real *x, int64_t n, real max, const coefficients *q)
+{
+    const v_t maxima = v_set1(max);
+    const int64_t whole = n - n % GROUP;
     column_sums a, d;
     columns_clear(&a);
     columns_clear(&d);
-    for (int64_t j = 0; j < n; j += GROUP)
-        for (int v = 0; v < VECTORS; v++) {
-            v_t coefficient[4], term[4];
-            for (int i = 0; i < 4; i++) {
-                const int64_t at = j + v * V_LANES + i * COLUMNS, left = n - at;
-                coefficient[i] = term[i] = zero;
-                if (left <= 0)
-                    continue;
-                coefficient[i] = class_coefficients(q, at, left);
-                const v_t gap = v_sub(maxima, load_some(x + at, left, maxima));
-                term[i] = v_where_nonzero(coefficient[i], v_mul(coefficient[i], gap));
-            }
-            v_acc_add4(&a.part[v], coefficient[0], coefficient[1], coefficient[2], coefficient[3]);
-            v_acc_add4(&d.part[v], term[0], term[1], term[2], term[3]);
-        }
+    for (int64_t j = 0; j < whole; j += GROUP)
+        for (int v = 0; v < VECTORS; v++)
+            add_mixture(x, j + v * V_LANES, GROUP, maxima, q, &a.part[v], &d.part[v]);
+    for (int v = 0; whole < n && v < VECTORS; v++)
+        add_mixture(x, whole + v * V_LANES, n - whole - v * V_LANES, maxima, q, &a.part[v],
+                    &d.part[v]);
     const mixture sums = {columns_total(&a), columns_total(&d)};
     return sums;
 }
 
-/* With neither weights nor soft targets every class has the same coefficient. */
-FS_SHARED mixture sum_even_mixture(const real *x, int64_t n, real max, real base)
+/* A and D over a row, the hard target's share left out. With soft targets A is summed; otherwise it
+ * is base times the sum of the weights. One loop for each case: q is constant to the compiler. */
+FS_SHARED mixture sum_mixture(const real *x, int64_t n, real max, const coefficients *q,
+                              double weight_total)
 {
-    const v_t maxima = v_set1(max);
-    column_sums d;
-    columns_clear(&d);
-    for (int64_t j = 0; j < n; j += GROUP)
-        for (int v = 0; v < VECTORS; v++) {
-            v_t gap[4];
-            for (int i = 0; i < 4; i++) {
-                const int64_t at = j + v * V_LANES + i * COLUMNS, left = n - at;
-                gap[i] = v_set1(0);
-                if (left > 0)
-                    gap[i] = v_sub(maxima, load_some(x + at, left, maxima));
-            }
-            v_acc_add4(&d.part[v], gap[0], gap[1], gap[2], gap[3]);
-        }
-    const wide gaps = columns_total(&d);
-    const mixture sums = {{(double)base * (double)n, 0.0}, {(gaps.high + gaps.low) * base, 0.0}};
+    mixture sums;
+    coefficients known = *q;
+    if (q->soft && q->weight)
+        return mixture_loop(x, n, max, q);
+    if (q->soft) {
+        known.weight = 0;
+        return mixture_loop(x, n, max, &known);
+    }
+    known.soft = 0;
+    if (q->weight) {
+        sums = mixture_loop(x, n, max, &known);
+    } else {
+        known.weight = 0;
+        sums = mixture_loop(x, n, max, &known);
+        sums.D = wide_of((sums.D.high + sums.D.low) * (double)q->base, 0.0);
+    }
+    sums.A = wide_of((double)q->base * weight_total, 0.0);
     return sums;
 }
 
@@ -126,10 +155,8 @@ FS_INLINE mixed_row mix_row(const fs_rows *rows, int64_t i, const real *x, const
     mixture sums = {{0.0, 0.0}, {0.0, 0.0}};
     const coefficients q = row_coefficients(rows, i, 1.0);
     const double distance = log_ratio(state, plan->shift), max = (double)state->max;
-    if (q.any && (q.soft || q.weight))
-        sums = sum_mixture(x, rows->n, state->max, &q);
-    else if (q.any)
-        sums = sum_even_mixture(x, rows->n, state->max, q.base);
+    if (q.any)
+        sums = sum_mixture(x, rows->n, state->max, &q, rows->weight_total);
     row.lse = max + distance;
     row.other = sums.A.high + sums.A.low;
     row.loss = sums.D.high + fma(row.other, distance, sums.D.low);
@@ -163,25 +190,37 @@ static void cross_entropy_mixed_rows(const fs_rows *rows)
     }
 }
 
-/* y_j = p_j P - q_j f: the exponential again, from the row in cache. */
-FS_SHARED void write_mixed(const real *x, real *y, int64_t n, const coefficients *q,
-                           const row_factor *factor, const sweep_plan *plan, int64_t K)
+/* y_j = p_j P - q_j f, the difference rounded once, at its own size. The exponentials were kept in
+ * scratch, or are computed again. */
+FS_INLINE void mixed_loop(const swept_row *row, const coefficients *q)
 {
-    const v_t high = v_set1(factor->high), low = v_set1(factor->low);
-    const v_t shift = v_set1(plan->shift), lift = v_set1((real)power_of_two(factor->lift));
-    const exp_scale powers = exp_scale_for(K);
-    for (int64_t j = 0; j < n; j += V_LANES) {
-        const int64_t left = n - j;
-        const v_t logit = load_some(x + j, left, v_set1((real)-INFINITY));
-        const v_t term = v_mul(exp_scaled(v_sub(logit, shift), &powers), lift);
-        const v_t q_j = q->any ? class_coefficients(q, j, left) : v_set1(0);
-        /* the difference is rounded once, at its own size */
-        const v_t y_j = v_fma(term, low, v_fma(term, high, v_sub(v_set1(0), q_j)));
-        if (left >= V_LANES)
-            v_store(y + j, y_j);
-        else
-            v_store_part(y + j, y_j, left);
+    const v_t high = v_set1(row->factor.high), low = v_set1(row->factor.low), zero = v_set1(0);
+    const v_t shift = v_set1(row->plan.shift), none = v_set1((real)-INFINITY);
+    const v_t lift = v_set1((real)power_of_two(row->factor.lift));
+    const exp_scale powers = exp_scale_for(row->K);
+    const real *kept = row->plan.out;
+    for (int64_t j = 0; j < row->n; j += V_LANES) {
+        const int64_t left = row->n - j;
+        const v_t raw = kept ? load_some(kept + j, left, zero)
+                             : exp_scaled(v_sub(load_some(row->x + j, left, none), shift), &powers);
+        const v_t term = v_mul(raw, lift);
+        const v_t q_j = q->any ? class_coefficients(q, j, left) : zero;
+        const v_t y_j = v_fma(term, low, v_fma(term, high, v_sub(zero, q_j)));
+        store_some(row->y + j, y_j, left);
     }
+}
+
+FS_SHARED void write_mixed(const swept_row *row, const coefficients *q)
+{
+    coefficients known = *q;
+    if (q->soft) {
+        mixed_loop(row, q);
+    } else {
+        known.soft = 0;
+        mixed_loop(row, &known);
+    }
+    if (row->target >= 0)
+        row->y[row->target] = row->at_target;
 }
 
 /* The gradient at a hard target, over f: own (p_t - 1) + p_t (other + 2 z lse) - a w_t / C, with
@@ -201,28 +240,31 @@ FS_INLINE double hard_target_gradient(const fs_rows *rows, const mixed_row *row,
 
 static void cross_entropy_mixed_grad_rows(const fs_rows *rows)
 {
+    late_rows late;
     for (int64_t i = 0; i < rows->rows; i++) {
-        const real *x = (const real *)rows->x + i * rows->x_step;
-        real *y = (real *)rows->y + i * rows->y_step;
         const int64_t t = rows->target[i];
         const double f = rows->factor[i];
-        sweep_plan plan = {PIVOT_MAX, 0, 0, 0, 0};
+        swept_row row = begin_row(rows, i, &late);
         rows->value[i] = 0.0;
         if (t < 0) {
-            fill(y, rows->n, 0);
+            fill(row.y, rows->n, 0);
             continue;
         }
-        const row_state state = sweep(x, rows->n, &plan);
-        const mixed_row row = mix_row(rows, i, x, &state, &plan);
+        if (!write_late(rows)) /* a long row may be overwritten only once D is known */
+            row.plan.out = 0;
+        row.plan.rule = PIVOT_MAX;
+        const row_state state = sweep(row.x, rows->n, &row.plan);
+        const mixed_row mix = mix_row(rows, i, row.x, &state, &row.plan);
         const coefficients q = row_coefficients(rows, i, f);
-        const double total = row.own + row.other + 2.0 * rows->z_loss * row.lse;
-        const row_factor factor = split_factor(wide_quotient(f * total, row.sum));
-        double at_target = 0.0;
-        if (!q.soft) /* before y, which may be x, is written */
-            at_target = f * hard_target_gradient(rows, &row, t, x, &state, &plan);
-        rows->value[i] = row.loss;
-        write_mixed(x, y, rows->n, &q, &factor, &plan, state.K);
-        if (!q.soft)
-            y[t] = (real)(at_target + 0.0);
+        const double total = mix.own + mix.other + 2.0 * rows->z_loss * mix.lse;
+        row.K = state.K;
+        row.factor = split_factor(wide_quotient(f * total, mix.sum));
+        if (!q.soft) {
+            const double g = hard_target_gradient(rows, &mix, t, row.x, &state, &row.plan);
+            row.target = t;
+            row.at_target = (real)(f * g + 0.0);
+        }
+        rows->value[i] = mix.loss;
+        write_mixed(&row, &q);
     }
 }

@@ -16,6 +16,7 @@ typedef struct {
     const double *factor;  /* multiplies a row's gradient */
     double *value;         /* a row's logsumexp or loss, in nats */
     const void *class_weight; /* one a class, or 0 */
+    double weight_total;       /* their sum: n without */
     double smoothing, z_loss;
     int64_t *exponents;    /* scratch: one a block of a row (fs_blocks of them), with keep */
     int keep;              /* hold the exponentials in y and scale them, instead of computing them

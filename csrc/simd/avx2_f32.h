@@ -68,6 +68,11 @@ FS_INLINE v_acc_t v_acc_zero(void)
 }
 FS_INLINE __m256d v_upper(v_t a) { return _mm256_cvtps_pd(_mm256_extractf128_ps(a, 1)); }
 FS_INLINE __m256d v_lower(v_t a) { return _mm256_cvtps_pd(_mm256_castps256_ps128(a)); }
+FS_INLINE void v_acc_add(v_acc_t *s, v_t a)
+{
+    s->low = _mm256_add_pd(s->low, v_lower(a));
+    s->high = _mm256_add_pd(s->high, v_upper(a));
+}
 FS_INLINE void v_acc_add4(v_acc_t *s, v_t a, v_t b, v_t c, v_t d)
 {
     const __m256d ab_low = _mm256_add_pd(v_lower(a), v_lower(b));

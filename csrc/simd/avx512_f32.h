@@ -60,6 +60,11 @@ FS_INLINE __m512d v_upper(v_t a)
     return _mm512_cvtps_pd(_mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(a), 1)));
 }
 FS_INLINE __m512d v_lower(v_t a) { return _mm512_cvtps_pd(_mm512_castps512_ps256(a)); }
+FS_INLINE void v_acc_add(v_acc_t *s, v_t a)
+{
+    s->low = _mm512_add_pd(s->low, v_lower(a));
+    s->high = _mm512_add_pd(s->high, v_upper(a));
+}
 FS_INLINE void v_acc_add4(v_acc_t *s, v_t a, v_t b, v_t c, v_t d)
 {
     const __m512d ab_low = _mm512_add_pd(v_lower(a), v_lower(b));

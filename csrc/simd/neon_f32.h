@@ -68,6 +68,11 @@ FS_INLINE v_acc_t v_acc_zero(void)
 }
 FS_INLINE float64x2_t v_upper(v_t a) { return vcvt_high_f64_f32(a); }
 FS_INLINE float64x2_t v_lower(v_t a) { return vcvt_f64_f32(vget_low_f32(a)); }
+FS_INLINE void v_acc_add(v_acc_t *s, v_t a)
+{
+    s->low = vaddq_f64(s->low, v_lower(a));
+    s->high = vaddq_f64(s->high, v_upper(a));
+}
 FS_INLINE void v_acc_add4(v_acc_t *s, v_t a, v_t b, v_t c, v_t d)
 {
     const float64x2_t ab_low = vaddq_f64(v_lower(a), v_lower(b));

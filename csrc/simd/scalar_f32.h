@@ -63,6 +63,7 @@ FS_INLINE v_acc_t v_acc_zero(void)
     v_acc_t a = {0.0};
     return a;
 }
+FS_INLINE void v_acc_add(v_acc_t *s, v_t a) { s->sum += (double)a; }
 FS_INLINE void v_acc_add4(v_acc_t *s, v_t a, v_t b, v_t c, v_t d)
 {
     s->sum += ((double)a + (double)b) + ((double)c + (double)d);
