@@ -22,7 +22,8 @@ ROOT = Path(__file__).resolve().parent.parent
 HASHES = ROOT / "tests/c/hashes.h"
 MACHINES = {"AMD64": "x86_64", "arm64": "aarch64"}
 OPS = ("softmax", "log_softmax", "logsumexp", "loss", "mean_loss", "sum_loss", "gradient",
-       "mean_gradient")  # fmt: skip
+       "mean_gradient", "weighted", "smoothed", "smoothed_grad", "soft", "soft_gradient",
+       "softmax_back", "log_soft_back")  # fmt: skip
 
 
 def setup_tables():

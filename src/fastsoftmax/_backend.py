@@ -71,6 +71,9 @@ class Reference:
     def openmp(self):
         return ""
 
+    def openmp_note(self):
+        return ""
+
 
 def _choose():
     """Return the engine and, where it is the reference, why."""

@@ -1,7 +1,6 @@
 """What the package runs on, for bug reports and benchmarks."""
 
 import os
-import platform
 
 import numpy as np
 
@@ -22,7 +21,8 @@ def show_config(mode="stdout"):
         With the keys ``version``, ``backend`` ("compiled" or "numpy") and ``reason`` (why the
         kernels are not used, or None), ``isa`` (``detected``: instances that this processor can
         run, best first; ``compiled``: those built in; ``used``; ``cap``: FASTSOFTMAX_MAX_ISA),
-        ``openmp`` (its version date, or None), ``threads`` (``used`` by a large call, ``allowed``
+        ``openmp`` (its version date, or None), ``openmp_note`` (how the build found it, or why it
+        did not), ``threads`` (``used`` by a large call, ``allowed``
         by affinity and cgroup) and ``system``.
 
     Raises
@@ -49,12 +49,15 @@ def show_config(mode="stdout"):
     print(f"ISA          {isa['used']}{cap}")
     print(f"  detected   {', '.join(isa['detected'])}")
     print(f"  compiled   {', '.join(isa['compiled']) or 'none'}")
-    print(f"OpenMP       {config['openmp'] or 'none'}")
+    note = f" ({config['openmp_note']})" if config["openmp_note"] else ""
+    print(f"OpenMP       {config['openmp'] or 'none'}{note}")
     print(f"threads      {threads['used']} ({threads['allowed']} CPUs allowed)")
     print(f"system       {', '.join(f'{key} {value}' for key, value in system.items())}")
 
 
 def _collect():
+    import platform  # here, because `import fastsoftmax` should be quick
+
     from . import __version__  # not yet defined when this module is imported
 
     core = _backend.core
@@ -69,6 +72,7 @@ def _collect():
             "cap": _backend.cap,
         },
         "openmp": core.openmp() or None,
+        "openmp_note": core.openmp_note(),
         "threads": {"used": core.get_num_threads(), "allowed": _threads.allowed_cpus()},
         "system": {
             "python": platform.python_version(),
