@@ -67,7 +67,7 @@ def build(compiler, folder):
         openmp = []
     common = [*common, "-I", str(ROOT / "csrc"), *(f"-DFS_HAVE_{n.upper()}=1" for n in chosen)]
 
-    sources = {path: openmp for path in (ROOT / "csrc").glob("*.c")}
+    sources = dict.fromkeys((ROOT / "csrc").glob("*.c"), openmp)
     for name, flags in {"scalar": [], **chosen}.items():
         sources.update((path, flags) for path in (ROOT / "csrc/isa").glob(f"{name}_*.c"))
     sources[ROOT / "tests/c/selftest.c"] = ["-Wall", "-Wextra", "-Wpedantic", "-Werror"]

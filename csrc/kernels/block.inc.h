@@ -1,62 +1,22 @@
 /* A block of a row reduced to a state that merges: the monoid under every op.
  *
- *   state = (max, K, S, pivot):  sum of e^x over the block's elements, the pivot left out,
- *           = S 2^(K - HEADROOM);  pivot = the left-out term on the same scale (or 0)
+ *   state = (max, K, S, pivot):  S 2^(K - HEADROOM) = sum of e^x over the elements but the pivot
  *
- * Same bits everywhere: element j of a group of 4 COLUMNS goes to column j mod COLUMNS. The four of
- * a column are added pairwise, (j0 + j1) + (j2 + j3), in float64 (float32), or as two pairs whose
- * sums carry their rounding errors (float64); the columns are joined by one tree. AVX-512 holds the
- * columns in one vector, AVX2 in two, NEON in four. A block begins where n alone says, so a row's
- * bits depend on nothing else; K does not enter them, since scaling by 2^K is exact.
- * Tried: pairs of float32 added before they are widened, 10% faster and 2.7 instead of 2.3 ULP.
+ * The pivot is left out of the sum and of K: K belongs to the largest of the others, so that their
+ * sum keeps its digits however far the pivot stands above them. A block begins where n alone says,
+ * so a row's bits depend on nothing else; K does not enter them, since scaling by 2^K is exact.
  * Milakov and Gimelshein, "Online normalizer calculation for softmax", arXiv 1805.02867.
  */
 
-#define GROUP (4 * COLUMNS)
-#define VECTORS (COLUMNS / V_LANES) /* of one column set: 1 (AVX-512) to 16 (scalar) */
 #define NO_PIVOT (-1)
 
 typedef struct {
-    real max;
+    real max; /* of all elements, the pivot too */
     int64_t K;
     wide sum;
-    double pivot;
+    wide_exp pivot;      /* e^pivot where the pivot may still return to the sum, else 0 */
+    int64_t pivot_index; /* in the row, or NO_PIVOT */
 } row_state;
-
-typedef struct { v_acc_t part[VECTORS]; } column_sums;
-
-FS_INLINE void columns_clear(column_sums *sums)
-{
-    for (int q = 0; q < VECTORS; q++)
-        sums->part[q] = v_acc_zero();
-}
-
-/* The tree: column i with i + COLUMNS/2, and so on by halves. */
-FS_INLINE wide columns_total(const column_sums *sums)
-{
-#if FS_F64
-    double sum[COLUMNS], error[COLUMNS];
-    for (int q = 0; q < VECTORS; q++)
-        v_acc_store(&sums->part[q], sum + q * V_LANES, error + q * V_LANES);
-    for (int half = COLUMNS / 2; half > 0; half /= 2)
-        for (int i = 0; i < half; i++) {
-            const wide pair = two_sum(sum[i], sum[i + half]);
-            sum[i] = pair.high;
-            error[i] = (error[i] + error[i + half]) + pair.low;
-        }
-    if (!(sum[0] - sum[0] == 0)) /* inf or NaN, and then the errors are NaN */
-        return wide_of(sum[0], 0.0);
-    return wide_add(wide_of(sum[0], 0.0), wide_of(error[0], 0.0));
-#else
-    double sum[COLUMNS];
-    for (int q = 0; q < VECTORS; q++)
-        v_acc_store(&sums->part[q], sum + q * V_LANES);
-    for (int half = COLUMNS / 2; half > 0; half /= 2)
-        for (int i = 0; i < half; i++)
-            sum[i] += sum[i + half];
-    return wide_of(sum[0], 0.0);
-#endif
-}
 
 /* NaN is passed over here; it shows in the sum. */
 FS_SHARED real block_max(const real *x, int64_t n)
@@ -100,46 +60,65 @@ FS_INLINE int64_t block_find(const real *x, int64_t n, real value)
     return NO_PIVOT; /* a block of NaN */
 }
 
+/* The logits that decide about a block. */
+typedef struct {
+    real max, max_of_others; /* of all; of all but the pivot */
+    int64_t pivot;           /* in the block, or NO_PIVOT */
+} extremes;
+
+FS_INLINE extremes extremes_with_pivot(const real *x, int64_t n, int64_t pivot)
+{
+    const real before = block_max(x, pivot), after = block_max(x + pivot + 1, n - pivot - 1);
+    extremes e;
+    e.pivot = pivot;
+    e.max_of_others = before > after ? before : after;
+    e.max = x[pivot] > e.max_of_others ? x[pivot] : e.max_of_others;
+    return e;
+}
+
+FS_INLINE extremes extremes_without_pivot(const real *x, int64_t n)
+{
+    extremes e;
+    e.pivot = NO_PIVOT;
+    e.max = e.max_of_others = block_max(x, n);
+    return e;
+}
+
 /* A group that is cut short by the end of the block, or holds the pivot: zeros stand where there is
- * no element and where the pivot is. Returns the pivot's term. */
-FS_SHARED real odd_group(const real *x, int64_t count, int64_t pivot, real shift,
-                         const exp_scale *scale, real *out, column_sums *sums)
+ * no element and where the pivot is. */
+FS_SHARED void odd_group(const real *x, int64_t count, int64_t pivot, real shift,
+                         const exp_scale *scale, real *out, term_sums *columns)
 {
     const v_t shifts = v_set1(shift), none = v_set1((real)-INFINITY);
-    real pivot_term = 0;
-    for (int q = 0; q < VECTORS; q++) {
-        v_t t[4];
+    for (int q = 0; q < VECTORS; q++)
         for (int i = 0; i < 4; i++) {
             const int64_t at = q * V_LANES + i * COLUMNS, left = count - at;
-            t[i] = v_set1(0);
-            if (left >= V_LANES) {
-                t[i] = exp_scaled(v_sub(v_load(x + at), shifts), scale);
-                if (out)
-                    v_store(out + at, t[i]);
-            } else if (left > 0) {
-                t[i] = exp_scaled(v_sub(v_load_part(x + at, left, none), shifts), scale);
-                if (out)
-                    v_store_part(out + at, t[i], left);
-            }
-            if (pivot >= at && pivot < at + V_LANES && pivot < count) {
+            if (left <= 0)
+                break;
+            v_t t = left >= V_LANES ? v_load(x + at) : v_load_part(x + at, left, none);
+            t = exp_scaled(v_sub(t, shifts), scale);
+            if (out && left >= V_LANES)
+                v_store(out + at, t);
+            else if (out)
+                v_store_part(out + at, t, left);
+            if (pivot >= at && pivot < at + V_LANES) {
                 real lanes[V_LANES];
-                v_store(lanes, t[i]);
-                pivot_term = lanes[pivot - at];
+                v_store(lanes, t);
                 lanes[pivot - at] = 0;
-                t[i] = v_load(lanes);
+                t = v_load(lanes);
             }
+            terms_add(&columns[q], t);
         }
-        v_acc_add4(&sums->part[q], t[0], t[1], t[2], t[3]);
-    }
-    return pivot_term;
 }
 
 FS_INLINE void groups_loop(const real *x, int64_t count, real shift, const exp_scale *scale,
-                           real *out, column_sums *total)
+                           real *out, term_sums *total)
 {
     const v_t shifts = v_set1(shift);
     const exp_scale local = *scale; /* in registers: stores to out might alias these */
-    column_sums sums = *total;
+    term_sums columns[VECTORS];
+    for (int q = 0; q < VECTORS; q++)
+        columns[q] = total[q];
     for (int64_t j = 0; j < count; j += GROUP)
         for (int q = 0; q < VECTORS; q++) {
             v_t t[4];
@@ -148,50 +127,48 @@ FS_INLINE void groups_loop(const real *x, int64_t count, real shift, const exp_s
                 t[i] = shift != 0 ? v_sub(logit, shifts) : logit;
             }
             exp_scaled4(t, &local);
-            if (out)
-                for (int i = 0; i < 4; i++)
+            for (int i = 0; i < 4; i++) {
+                if (out)
                     v_store(out + j + q * V_LANES + i * COLUMNS, t[i]);
-            v_acc_add4(&sums.part[q], t[0], t[1], t[2], t[3]);
+                terms_add(&columns[q], t[i]);
+            }
         }
-    *total = sums;
+    for (int q = 0; q < VECTORS; q++)
+        total[q] = columns[q];
 }
 
-/* Whole groups: the loop that the time is spent in, for each of its four cases. */
+/* Whole groups: the loop that the time is spent in, for each of its cases. */
 FS_SHARED void full_groups(const real *x, int64_t count, real shift, const exp_scale *scale,
-                           real *out, column_sums *sums)
+                           real *out, term_sums *columns)
 {
     if (shift == 0 && out)
-        groups_loop(x, count, 0, scale, out, sums);
+        groups_loop(x, count, 0, scale, out, columns);
     else if (shift == 0)
-        groups_loop(x, count, 0, scale, 0, sums);
+        groups_loop(x, count, 0, scale, 0, columns);
     else
-        groups_loop(x, count, shift, scale, out, sums);
+        groups_loop(x, count, shift, scale, out, columns);
 }
 
-/* The state of one block whose maximum is known; its terms go to out where that is given.
+/* The state of one block; its terms go to out where that is given (the pivot's is then of no use).
  * shift: subtracted from every logit first (0, or the row's maximum where logits are huge). */
-FS_INLINE row_state block_state(const real *x, int64_t n, real max, real shift, int64_t pivot,
-                                real *out)
+FS_INLINE row_state block_state(const real *x, int64_t n, const extremes *e, real shift, real *out)
 {
-    row_state state = {max, binary_exponent(max - shift), {0.0, 0.0}, 0.0};
+    row_state state = {e->max, binary_exponent(e->max_of_others - shift), {0.0, 0.0},
+                       {{0.0, 0.0}, 0}, e->pivot};
     const exp_scale scale = exp_scale_for(state.K);
-    const int64_t whole = n - n % GROUP;
+    const int64_t whole = n - n % GROUP, pivot = e->pivot;
     const int64_t odd = pivot < 0 || pivot >= whole ? whole : pivot - pivot % GROUP;
-    column_sums sums;
-    columns_clear(&sums);
-    full_groups(x, odd, shift, &scale, out, &sums);
+    term_sums columns[VECTORS];
+    terms_clear(columns);
+    full_groups(x, odd, shift, &scale, out, columns);
     if (odd < whole) {
         const int64_t next = odd + GROUP;
-        state.pivot = (double)odd_group(x + odd, GROUP, pivot - odd, shift, &scale,
-                                        out ? out + odd : 0, &sums);
-        full_groups(x + next, whole - next, shift, &scale, out ? out + next : 0, &sums);
+        odd_group(x + odd, GROUP, pivot - odd, shift, &scale, out ? out + odd : 0, columns);
+        full_groups(x + next, whole - next, shift, &scale, out ? out + next : 0, columns);
     }
-    if (whole < n) {
-        const real term = odd_group(x + whole, n - whole, pivot - whole, shift, &scale,
-                                    out ? out + whole : 0, &sums);
-        if (pivot >= whole)
-            state.pivot = (double)term;
-    }
-    state.sum = columns_total(&sums);
+    if (whole < n)
+        odd_group(x + whole, n - whole, pivot - whole, shift, &scale, out ? out + whole : 0,
+                  columns);
+    state.sum = terms_total(columns);
     return state;
 }

@@ -8,8 +8,8 @@
 
 typedef struct {
     double loss;
-    wide rest;   /* sum over the others, times 2^(HEADROOM - K) */
-    wide target; /* the target's own term on that scale */
+    wide rest; /* sum over the others, times 2^(HEADROOM - K) */
+    full_sum all;
 } target_terms;
 
 /* e^(shift - x_t) and its reciprocal: a long chain of operations, so it is begun before the sweep
@@ -17,7 +17,7 @@ typedef struct {
 typedef struct {
     wide distance;
     wide_exp inverse;
-    wide own;
+    wide_exp own;
 } target_exp;
 
 FS_INLINE target_exp exp_of_target(real x_t, real shift)
@@ -25,26 +25,25 @@ FS_INLINE target_exp exp_of_target(real x_t, real shift)
     target_exp e;
     e.distance = two_sum((double)shift, -(double)x_t);
     e.inverse = exp_wide(e.distance);
-    e.own = wide_quotient(1.0, e.inverse.fraction);
+    e.own.fraction = wide_quotient(1.0, e.inverse.fraction);
+    e.own.exponent = -e.inverse.exponent;
     return e;
 }
 
 FS_INLINE target_terms split_target(const row_state *state, real x_t, const target_exp *target)
 {
     target_terms terms;
-    const wide distance = target->distance, own = target->own;
     const wide_exp e = target->inverse;
-    const int64_t own_exponent = HEADROOM - state->K - e.exponent;
+    const int64_t exponent = state->K - HEADROOM + e.exponent;
     const int bad = x_t == INFINITY || x_t != x_t;
     terms.rest = bad ? wide_of(NAN, 0.0) : checked_sum(state);
-    terms.target = wide_of(scale_by_power(own.high, own_exponent),
-                           scale_by_power(own.low, own_exponent));
+    terms.all = sum_with_pivot(terms.rest, state->K, &target->own);
     if (x_t - x_t != 0)
         terms.loss = bad || terms.rest.high != terms.rest.high ? NAN : INFINITY;
-    else if (distance.high > 0x1p+30) /* the target is hopeless: R itself has left the range */
-        terms.loss = distance.high + log_wide(terms.rest, state->K - HEADROOM);
+    else if (target->distance.high > 0x1p+30) /* hopeless: R itself has left the range */
+        terms.loss = target->distance.high + log_wide(terms.rest, state->K - HEADROOM);
     else
-        terms.loss = log1p_scaled(wide_mul(terms.rest, e.fraction), -own_exponent);
+        terms.loss = log1p_scaled(wide_mul(terms.rest, e.fraction), exponent);
     return terms;
 }
 
@@ -83,11 +82,11 @@ FS_INLINE swept_row grad_row(const fs_rows *rows, int64_t i, late_rows *late)
         row.plan.rule = PIVOT_INDEX;
         row.plan.index = row.target;
         const row_state state = sweep_target(row.x, row.n, &row.plan, &terms);
-        const wide factor = wide_quotient(rows->factor[i], wide_add(terms.rest, terms.target));
+        const wide factor = wide_quotient(rows->factor[i], terms.all.sum);
         const wide at_target = wide_mul(terms.rest, factor);
         row.K = state.K;
-        row.factor = split_factor(factor);
-        row.at_target = (real)(0.0 - (at_target.high + at_target.low));
+        row.factor = split_factor(factor, terms.all.d);
+        row.at_target = (real)(0.0 - scale_by_power(at_target.high + at_target.low, terms.all.d));
     }
     rows->value[i] = terms.loss;
     return row;

@@ -138,8 +138,8 @@ typedef struct {
     double lse;
     double own;   /* the hard target's share of A; 0 for soft targets */
     double other; /* the rest of A */
-    wide sum;     /* of all exponentials, on the scale of K */
-    wide rest;    /* of all but the largest */
+    wide rest;    /* the sum of all exponentials but the largest */
+    full_sum all;
 } mixed_row;
 
 /* The hard target's share of loss: q_t (lse - x_t), 0 for q_t = 0. */
@@ -170,10 +170,9 @@ FS_INLINE mixed_row mix_row(const fs_rows *rows, int64_t i, const real *x, const
         row.loss = fma(rows->z_loss * row.lse, row.lse, row.loss);
     if (distance != distance) /* NaN shows, whatever its coefficient */
         row.loss = NAN;
-    /* the pivot's term as rounded in the sweep: the same stands above the sum in the gradient, so a
-     * dominant class has p = 1 to the last digit */
+    const wide_exp pivot = exp_of_pivot(state->max, plan->shift);
     row.rest = checked_sum(state);
-    row.sum = wide_add(row.rest, wide_of(state->pivot, 0.0));
+    row.all = sum_with_pivot(row.rest, state->K, &pivot);
     return row;
 }
 
@@ -196,14 +195,14 @@ FS_INLINE void mixed_loop(const swept_row *row, const coefficients *q)
 {
     const v_t high = v_set1(row->factor.high), low = v_set1(row->factor.low), zero = v_set1(0);
     const v_t shift = v_set1(row->plan.shift), none = v_set1((real)-INFINITY);
-    const v_t lift = v_set1((real)power_of_two(row->factor.lift));
+    const two_powers lift = powers_of_two(row->factor.lift);
     const exp_scale powers = exp_scale_for(row->K);
     const real *kept = row->plan.out;
     for (int64_t j = 0; j < row->n; j += V_LANES) {
         const int64_t left = row->n - j;
         const v_t raw = kept ? load_some(kept + j, left, zero)
                              : exp_scaled(v_sub(load_some(row->x + j, left, none), shift), &powers);
-        const v_t term = v_mul(raw, lift);
+        const v_t term = v_mul(v_mul(raw, lift.a), lift.b);
         const v_t q_j = q->any ? class_coefficients(q, j, left) : zero;
         const v_t y_j = v_fma(term, low, v_fma(term, high, v_sub(zero, q_j)));
         store_some(row->y + j, y_j, left);
@@ -219,23 +218,31 @@ FS_SHARED void write_mixed(const swept_row *row, const coefficients *q)
         known.soft = 0;
         mixed_loop(row, &known);
     }
-    if (row->target >= 0)
-        row->y[row->target] = row->at_target;
 }
 
-/* The gradient at a hard target, over f: own (p_t - 1) + p_t (other + 2 z lse) - a w_t / C, with
- * 1 - p_t from the sum of the others, not from 1 - p_t. */
-FS_INLINE double hard_target_gradient(const fs_rows *rows, const mixed_row *row, int64_t t,
-                                      const real *x, const row_state *state, const sweep_plan *plan)
+/* The coefficient of one class, the hard target's own share left out. */
+FS_INLINE double class_coefficient(const fs_rows *rows, const coefficients *q, int64_t c)
 {
-    const real *weight = (const real *)rows->class_weight;
-    const wide_exp e = exp_wide(two_sum((double)x[t], -(double)plan->shift));
-    const double scale = power_of_two(HEADROOM - state->K + e.exponent);
-    const wide term = wide_scale(e.fraction, scale), minus = wide_of(-term.high, -term.low);
-    const wide rest = x[t] == state->max ? row->rest : wide_add(row->sum, minus);
-    const double p = term.high / row->sum.high, one_minus_p = rest.high / row->sum.high;
-    const double base = rows->smoothing / (double)rows->n * (weight ? (double)weight[t] : 1.0);
-    return p * (row->other + 2.0 * rows->z_loss * row->lse) - base - row->own * one_minus_p;
+    const double base = rows->smoothing / (double)rows->n;
+    const double weight = q->weight ? (double)q->weight[c] : 1.0;
+    return (q->soft ? fma(1.0 - rows->smoothing, (double)q->soft[c], base) : base) * weight;
+}
+
+/* The gradient at one class, over f: p (A + 2 z lse) - q, in full precision. For the largest
+ * element, whose term the sweep leaves out, and for a hard target: there it is
+ * own (p - 1) + p (other + 2 z lse) - q, with 1 - p from the sum of the others. */
+FS_INLINE double class_gradient(const fs_rows *rows, const mixed_row *row, const coefficients *q,
+                                int64_t c, double own, const real *x, const row_state *state,
+                                const sweep_plan *plan)
+{
+    const int64_t scale = state->K - row->all.d;
+    const wide_exp e = exp_of_pivot(x[c], plan->shift);
+    const wide term = pivot_term(&e, scale), minus = wide_of(-term.high, -term.low);
+    const wide rest = c == state->pivot_index ? wide_scale(row->rest, power_of_two(row->all.d))
+                                              : wide_add(row->all.sum, minus);
+    const double p = term.high / row->all.sum.high, one_minus_p = rest.high / row->all.sum.high;
+    const double others = row->other + (row->own - own) + 2.0 * rows->z_loss * row->lse;
+    return p * others - class_coefficient(rows, q, c) - own * one_minus_p;
 }
 
 static void cross_entropy_mixed_grad_rows(const fs_rows *rows)
@@ -255,16 +262,19 @@ static void cross_entropy_mixed_grad_rows(const fs_rows *rows)
         row.plan.rule = PIVOT_MAX;
         const row_state state = sweep(row.x, rows->n, &row.plan);
         const mixed_row mix = mix_row(rows, i, row.x, &state, &row.plan);
-        const coefficients q = row_coefficients(rows, i, f);
+        const coefficients q = row_coefficients(rows, i, f), one = row_coefficients(rows, i, 1.0);
         const double total = mix.own + mix.other + 2.0 * rows->z_loss * mix.lse;
+        const int64_t largest = state.pivot_index < 0 ? 0 : state.pivot_index;
+        const double at_largest = class_gradient(rows, &mix, &one, largest, 0.0, row.x, &state,
+                                                 &row.plan);
+        const double at_target = q.soft ? 0.0 : class_gradient(rows, &mix, &one, t, mix.own, row.x,
+                                                               &state, &row.plan);
         row.K = state.K;
-        row.factor = split_factor(wide_quotient(f * total, mix.sum));
-        if (!q.soft) {
-            const double g = hard_target_gradient(rows, &mix, t, row.x, &state, &row.plan);
-            row.target = t;
-            row.at_target = (real)(f * g + 0.0);
-        }
+        row.factor = split_factor(wide_quotient(f * total, mix.all.sum), mix.all.d);
         rows->value[i] = mix.loss;
         write_mixed(&row, &q);
+        row.y[largest] = (real)(f * at_largest + 0.0);
+        if (!q.soft)
+            row.y[t] = (real)(f * at_target + 0.0);
     }
 }

@@ -4,6 +4,7 @@
 #include "../math/finish.h"
 #include "../math/exp.inc.h"
 #include "rows.h"
+#include "sums.inc.h"
 #include "block.inc.h"
 #include "sweep.inc.h"
 #include "scale.inc.h"

@@ -6,17 +6,17 @@
 
 typedef struct {
     real high, low;
-    int64_t lift; /* y = (high + low) * term * 2^lift */
+    int64_t lift; /* y = (high + low) * term * 2^lift, lift <= 0 */
 } row_factor;
 
 /* Factors too small for float32's range (a tiny grad_output) keep their digits: the missing power
  * of two is applied to the terms. */
-FS_INLINE row_factor split_factor(wide factor)
+FS_INLINE row_factor split_factor(wide factor, int64_t d)
 {
-    row_factor split = {0, 0, 0};
+    row_factor split = {0, 0, d};
     if (factor.high < SMALLEST_FACTOR && factor.high > -SMALLEST_FACTOR && factor.high != 0.0) {
         factor = wide_scale(factor, power_of_two(FACTOR_LIFT));
-        split.lift = -FACTOR_LIFT;
+        split.lift = d - FACTOR_LIFT;
     }
     split.high = (real)factor.high;
     split.low = (real)((factor.high - (double)split.high) + factor.low);
@@ -84,17 +84,18 @@ FS_INLINE void scale_again(const real *x, real *y, int64_t n, const row_factor *
                            const sweep_plan *plan, int64_t K)
 {
     const v_t high = v_set1(factor->high), low = v_set1(factor->low);
-    const v_t shift = v_set1(plan->shift), lift = v_set1((real)power_of_two(factor->lift));
+    const v_t shift = v_set1(plan->shift);
+    const two_powers lift = powers_of_two(factor->lift);
     const exp_scale scale = exp_scale_for(K);
     int64_t j = 0;
     for (; j + V_LANES <= n; j += V_LANES) {
         const v_t term = exp_scaled(v_sub(v_load(x + j), shift), &scale);
-        v_store(y + j, times_factor(v_mul(term, lift), high, low));
+        v_store(y + j, times_factor(v_mul(v_mul(term, lift.a), lift.b), high, low));
     }
     if (j < n) {
         const v_t part = v_load_part(x + j, n - j, v_set1((real)-INFINITY));
         const v_t term = exp_scaled(v_sub(part, shift), &scale);
-        v_store_part(y + j, times_factor(v_mul(term, lift), high, low), n - j);
+        v_store_part(y + j, times_factor(v_mul(v_mul(term, lift.a), lift.b), high, low), n - j);
     }
 }
 

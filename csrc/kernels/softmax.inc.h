@@ -8,7 +8,7 @@ static void softmax_rows(const fs_rows *rows)
         swept_row row = begin_row(rows, i, &late);
         const row_state state = sweep(row.x, row.n, &row.plan);
         row.K = state.K;
-        row.factor = split_factor(wide_quotient(1.0, checked_sum(&state)));
+        row.factor = split_factor(wide_quotient(1.0, checked_sum(&state)), 0);
         if (!write_late(rows))
             write_swept(&row);
         else if (i > 0)

@@ -18,37 +18,56 @@ typedef struct {
     int64_t *exponents; /* where the K of each block goes, with out */
 } sweep_plan;
 
-/* Joins the state of the elements after a's. Where the rule is PIVOT_MAX the larger pivot stays
- * left out and the other returns to the sum; otherwise both pivots are 0. */
-FS_INLINE row_state merge(row_state a, row_state b)
+/* e^pivot on the scale of K. */
+FS_INLINE wide pivot_term(const wide_exp *pivot, int64_t K)
 {
-    row_state joined = a;
-    joined.K = a.K > b.K ? a.K : b.K;
-    const double scale_a = power_of_two(a.K - joined.K), scale_b = power_of_two(b.K - joined.K);
-    const double pivot_a = a.pivot * scale_a, pivot_b = b.pivot * scale_b;
-    const int later = b.max > a.max;
-    joined.max = later ? b.max : a.max;
-    joined.pivot = later ? pivot_b : pivot_a;
-    joined.sum = wide_add(wide_scale(a.sum, scale_a), wide_scale(b.sum, scale_b));
-    joined.sum = wide_add(joined.sum, wide_of(later ? pivot_a : pivot_b, 0.0));
+    return wide_scale(pivot->fraction, power_of_two(HEADROOM - K + pivot->exponent));
+}
+
+/* Joins the state of the elements after a's. Under PIVOT_MAX the larger pivot stays left out and the
+ * other returns to the sum; under the other rules pivots are 0. */
+FS_SHARED row_state merge(const row_state *a, const row_state *b)
+{
+    const int later = b->max > a->max;
+    const row_state *kept = later ? b : a, *returned = later ? a : b;
+    row_state joined = *kept;
+    joined.K = a->K > b->K ? a->K : b->K;
+    const int returns = returned->pivot.fraction.high != 0.0;
+    if (returns && returned->pivot.exponent > joined.K)
+        joined.K = returned->pivot.exponent;
+    joined.sum = wide_add(wide_scale(a->sum, power_of_two(a->K - joined.K)),
+                          wide_scale(b->sum, power_of_two(b->K - joined.K)));
+    if (returns)
+        joined.sum = wide_add(joined.sum, pivot_term(&returned->pivot, joined.K));
     return joined;
 }
 
-FS_SHARED row_state sweep_block(const real *x, int64_t begin, int64_t n, real max,
-                                const sweep_plan *plan)
+FS_INLINE extremes block_extremes(const real *x, int64_t begin, int64_t n, const sweep_plan *plan)
 {
     int64_t pivot = NO_PIVOT;
-    if (plan->rule == PIVOT_MAX)
-        pivot = block_find(x + begin, n, max);
-    else if (plan->rule == PIVOT_INDEX && plan->index >= begin && plan->index < begin + n)
+    if (plan->rule == PIVOT_INDEX && plan->index >= begin && plan->index < begin + n)
         pivot = plan->index - begin;
-    row_state state = block_state(x + begin, n, max, plan->shift, pivot,
-                                  plan->out ? plan->out + begin : 0);
-    if (plan->rule != PIVOT_MAX)
-        state.pivot = 0.0;
+    else if (plan->rule == PIVOT_MAX)
+        pivot = block_find(x + begin, n, block_max(x + begin, n));
+    return pivot < 0 ? extremes_without_pivot(x + begin, n)
+                     : extremes_with_pivot(x + begin, n, pivot);
+}
+
+FS_SHARED row_state sweep_block(const real *x, int64_t begin, int64_t n, const extremes *e,
+                                const sweep_plan *plan)
+{
+    row_state state = block_state(x + begin, n, e, plan->shift, plan->out ? plan->out + begin : 0);
     if (plan->out)
         plan->exponents[begin / BLOCK] = state.K;
+    if (state.pivot_index >= 0)
+        state.pivot_index += begin;
     return state;
+}
+
+/* The exponential of a pivot that may return to the sum. */
+FS_INLINE wide_exp exp_of_pivot(real pivot, real shift)
+{
+    return exp_wide(two_sum((double)pivot, -(double)shift));
 }
 
 FS_INLINE row_state sweep_piece(const real *x, int64_t begin, int64_t end, const sweep_plan *plan)
@@ -56,8 +75,11 @@ FS_INLINE row_state sweep_piece(const real *x, int64_t begin, int64_t end, const
     row_state state = {0};
     for (int64_t at = begin; at < end; at += BLOCK) {
         const int64_t n = end - at < BLOCK ? end - at : BLOCK;
-        const row_state next = sweep_block(x, at, n, block_max(x + at, n), plan);
-        state = at == begin ? next : merge(state, next);
+        const extremes e = block_extremes(x, at, n, plan);
+        row_state next = sweep_block(x, at, n, &e, plan);
+        if (plan->rule == PIVOT_MAX && e.pivot >= 0)
+            next.pivot = exp_of_pivot(e.max, plan->shift);
+        state = at == begin ? next : merge(&state, &next);
     }
     return state;
 }
@@ -67,7 +89,7 @@ FS_SHARED row_state sweep_blocks(const real *x, int64_t n, const sweep_plan *pla
     row_state state = {0};
     for (int64_t at = 0; at < n; at += PIECE) {
         const row_state next = sweep_piece(x, at, n - at < PIECE ? n : at + PIECE, plan);
-        state = at == 0 ? next : merge(state, next);
+        state = at == 0 ? next : merge(&state, &next);
     }
     return state;
 }
@@ -87,9 +109,9 @@ FS_SHARED row_state sweep(const real *x, int64_t n, sweep_plan *plan)
 {
     plan->shift = 0;
     if (n <= BLOCK) {
-        const real max = block_max(x, n);
-        plan->shift = shift_for(max);
-        return sweep_block(x, 0, n, max, plan);
+        const extremes e = block_extremes(x, 0, n, plan);
+        plan->shift = shift_for(e.max);
+        return sweep_block(x, 0, n, &e, plan);
     }
     if (plan->out == x) {
         plan->shift = shift_for(block_max(x, n));
@@ -98,6 +120,21 @@ FS_SHARED row_state sweep(const real *x, int64_t n, sweep_plan *plan)
     const row_state state = sweep_blocks(x, n, plan);
     plan->shift = shift_for(state.max);
     return plan->shift == 0 ? state : sweep_blocks(x, n, plan);
+}
+
+/* The sum with the pivot in it, on the larger scale of the two: times 2^d it is on that of K. */
+typedef struct {
+    wide sum;
+    int64_t d;
+} full_sum;
+
+FS_INLINE full_sum sum_with_pivot(wide rest, int64_t K, const wide_exp *pivot)
+{
+    const int64_t scale = pivot->exponent > K ? pivot->exponent : K;
+    full_sum full;
+    full.d = K - scale;
+    full.sum = wide_add(wide_scale(rest, power_of_two(full.d)), pivot_term(pivot, scale));
+    return full;
 }
 
 /* A row that holds +inf, or nothing above -inf, has no softmax. */

@@ -12,6 +12,7 @@
 /* Terms are kept as e^x 2^(HEADROOM - K): a term 2^-149 of the largest is still a normal number,
  * and 2^31 of the largest do not overflow. */
 #define HEADROOM 60
+#define HEADROOM_POWER 0x1p+60
 #define EXPONENT_BIAS 127
 #define ROUNDER 0x1.8p+23f /* 1.5 * 2^23: adding it rounds to an integer, held in the low bits */
 #define SMALLEST_FACTOR 0x1p-100

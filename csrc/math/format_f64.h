@@ -13,6 +13,7 @@
 /* Terms are kept as e^x 2^(HEADROOM - K): a term 2^-1074 of the largest is still a normal number,
  * and 2^63 of the largest do not overflow. */
 #define HEADROOM 200
+#define HEADROOM_POWER 0x1p+200
 #define EXPONENT_BIAS 1023
 #define ROUNDER 0x1.8p+52 /* 1.5 * 2^52: adding it rounds to an integer, held in the low bits */
 #define SMALLEST_FACTOR 0x1p-860

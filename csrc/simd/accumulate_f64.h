@@ -14,12 +14,6 @@ FS_INLINE void v_acc_add(v_acc_t *a, v_t g)
     a->sum = sum;
     a->error = v_add(a->error, lost);
 }
-/* Pairs first: it costs up to half an ULP and saves half of the work. */
-FS_INLINE void v_acc_add4(v_acc_t *s, v_t a, v_t b, v_t c, v_t d)
-{
-    v_acc_add(s, v_add(a, b));
-    v_acc_add(s, v_add(c, d));
-}
 FS_INLINE void v_acc_fma(v_acc_t *s, v_t a, v_t b)
 {
     const v_t product = v_mul(a, b);

@@ -73,22 +73,15 @@ FS_INLINE void v_acc_add(v_acc_t *s, v_t a)
     s->low = _mm256_add_pd(s->low, v_lower(a));
     s->high = _mm256_add_pd(s->high, v_upper(a));
 }
-FS_INLINE void v_acc_add4(v_acc_t *s, v_t a, v_t b, v_t c, v_t d)
-{
-    const __m256d ab_low = _mm256_add_pd(v_lower(a), v_lower(b));
-    const __m256d cd_low = _mm256_add_pd(v_lower(c), v_lower(d));
-    const __m256d ab_high = _mm256_add_pd(v_upper(a), v_upper(b));
-    const __m256d cd_high = _mm256_add_pd(v_upper(c), v_upper(d));
-    s->low = _mm256_add_pd(s->low, _mm256_add_pd(ab_low, cd_low));
-    s->high = _mm256_add_pd(s->high, _mm256_add_pd(ab_high, cd_high));
-}
 FS_INLINE void v_acc_fma(v_acc_t *s, v_t a, v_t b)
 {
     s->low = _mm256_fmadd_pd(v_lower(a), v_lower(b), s->low);
     s->high = _mm256_fmadd_pd(v_upper(a), v_upper(b), s->high);
 }
-FS_INLINE void v_acc_store(const v_acc_t *a, double *sum)
+FS_INLINE void v_acc_store(const v_acc_t *a, double *sum, double *error)
 {
+    for (int i = 0; i < V_LANES; i++)
+        error[i] = 0.0; /* the wider sums are taken as exact */
     _mm256_storeu_pd(sum, a->low);
     _mm256_storeu_pd(sum + 4, a->high);
 }

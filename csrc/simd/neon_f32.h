@@ -73,22 +73,15 @@ FS_INLINE void v_acc_add(v_acc_t *s, v_t a)
     s->low = vaddq_f64(s->low, v_lower(a));
     s->high = vaddq_f64(s->high, v_upper(a));
 }
-FS_INLINE void v_acc_add4(v_acc_t *s, v_t a, v_t b, v_t c, v_t d)
-{
-    const float64x2_t ab_low = vaddq_f64(v_lower(a), v_lower(b));
-    const float64x2_t cd_low = vaddq_f64(v_lower(c), v_lower(d));
-    const float64x2_t ab_high = vaddq_f64(v_upper(a), v_upper(b));
-    const float64x2_t cd_high = vaddq_f64(v_upper(c), v_upper(d));
-    s->low = vaddq_f64(s->low, vaddq_f64(ab_low, cd_low));
-    s->high = vaddq_f64(s->high, vaddq_f64(ab_high, cd_high));
-}
 FS_INLINE void v_acc_fma(v_acc_t *s, v_t a, v_t b)
 {
     s->low = vfmaq_f64(s->low, v_lower(a), v_lower(b));
     s->high = vfmaq_f64(s->high, v_upper(a), v_upper(b));
 }
-FS_INLINE void v_acc_store(const v_acc_t *a, double *sum)
+FS_INLINE void v_acc_store(const v_acc_t *a, double *sum, double *error)
 {
+    for (int i = 0; i < V_LANES; i++)
+        error[i] = 0.0; /* the wider sums are taken as exact */
     vst1q_f64(sum, a->low);
     vst1q_f64(sum + 2, a->high);
 }

@@ -64,10 +64,10 @@ FS_INLINE v_acc_t v_acc_zero(void)
     return a;
 }
 FS_INLINE void v_acc_add(v_acc_t *s, v_t a) { s->sum += (double)a; }
-FS_INLINE void v_acc_add4(v_acc_t *s, v_t a, v_t b, v_t c, v_t d)
-{
-    s->sum += ((double)a + (double)b) + ((double)c + (double)d);
-}
 FS_INLINE void v_acc_fma(v_acc_t *s, v_t a, v_t b) { s->sum += (double)a * (double)b; }
-FS_INLINE void v_acc_store(const v_acc_t *a, double *sum) { *sum = a->sum; }
+FS_INLINE void v_acc_store(const v_acc_t *a, double *sum, double *error)
+{
+    *sum = a->sum;
+    *error = 0.0;
+}
 #endif

@@ -1,0 +1,91 @@
+/* Sums over a row whose bits are the same on every instruction set.
+ *
+ * Element j of a group of 4 COLUMNS goes to column j mod COLUMNS; a column is added up in order, and
+ * the columns are joined by one tree. AVX-512 holds the columns in one vector, AVX2 in two, NEON in
+ * four. What is lost in rounding is carried along, so a sum is exact to far below an ULP.
+ */
+
+#define GROUP (4 * COLUMNS)
+#define VECTORS (COLUMNS / V_LANES) /* of one column set: 1 (AVX-512) to 16 (scalar) */
+
+/* Joins the columns' sums and rounding errors: column i with i + COLUMNS/2, and so on by halves.
+ * For float32 a plain float64 sum is as good as exact. */
+FS_INLINE wide join_columns(double *sum, double *error)
+{
+#if !FS_F64
+    for (int i = 0; i < COLUMNS; i++)
+        sum[i] += error[i];
+    for (int half = COLUMNS / 2; half > 0; half /= 2)
+        for (int i = 0; i < half; i++)
+            sum[i] += sum[i + half];
+    return wide_of(sum[0], 0.0);
+#else
+    for (int half = COLUMNS / 2; half > 0; half /= 2)
+        for (int i = 0; i < half; i++) {
+            const wide pair = two_sum(sum[i], sum[i + half]);
+            sum[i] = pair.high;
+            error[i] = (error[i] + error[i + half]) + pair.low;
+        }
+    if (!(sum[0] - sum[0] == 0)) /* inf or NaN, and then the errors are NaN */
+        return wide_of(sum[0], 0.0);
+    return wide_add(wide_of(sum[0], 0.0), wide_of(error[0], 0.0));
+#endif
+}
+
+/* --- terms of any size: float32 is widened, float64 uses TwoSum (v_acc_*) --- */
+
+typedef struct { v_acc_t part[VECTORS]; } column_sums;
+
+FS_INLINE void columns_clear(column_sums *sums)
+{
+    for (int q = 0; q < VECTORS; q++)
+        sums->part[q] = v_acc_zero();
+}
+
+FS_INLINE wide columns_total(const column_sums *sums)
+{
+    double sum[COLUMNS], error[COLUMNS] = {0};
+    for (int q = 0; q < VECTORS; q++)
+        v_acc_store(&sums->part[q], sum + q * V_LANES, error + q * V_LANES);
+    return join_columns(sum, error);
+}
+
+/* --- exponentials on the scale of their maximum: at most 1.5 * 2^HEADROOM, and one near it ---
+ *
+ * A column starts at ABOVE, larger than any term: the error of sum + t is then t - ((sum + t) - sum)
+ * exactly (Dekker's Fast2Sum), four additions in all and nothing widened. What a column adds up in
+ * `error` is below 2^-20 of a term of the maximum's size, so that plain additions do for it. */
+
+#define ABOVE ((real)(HEADROOM_POWER * 4.0))
+
+typedef struct { v_t sum, error; } term_sums;
+
+FS_INLINE void terms_add(term_sums *column, v_t t)
+{
+    const v_t sum = v_add(column->sum, t);
+    column->error = v_add(column->error, v_sub(t, v_sub(sum, column->sum)));
+    column->sum = sum;
+}
+
+FS_INLINE void terms_clear(term_sums *columns)
+{
+    for (int q = 0; q < VECTORS; q++) {
+        columns[q].sum = v_set1(ABOVE);
+        columns[q].error = v_set1(0);
+    }
+}
+
+FS_INLINE wide terms_total(const term_sums *columns)
+{
+    real sum[COLUMNS], error[COLUMNS];
+    double sums[COLUMNS], errors[COLUMNS];
+    for (int q = 0; q < VECTORS; q++) {
+        v_store(sum + q * V_LANES, columns[q].sum);
+        v_store(error + q * V_LANES, columns[q].error);
+    }
+    for (int i = 0; i < COLUMNS; i++) {
+        sums[i] = (double)sum[i] - (double)ABOVE; /* exact */
+        errors[i] = (double)error[i];
+    }
+    return join_columns(sums, errors);
+}
