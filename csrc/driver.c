@@ -48,7 +48,10 @@ typedef struct {
 static int64_t at_most(int64_t a, int64_t b) { return a < b ? a : b; }
 static int64_t at_least(int64_t a, int64_t b) { return a > b ? a : b; }
 
-static int is_loss(fs_op op) { return op == FS_CROSS_ENTROPY || op == FS_CROSS_ENTROPY_GRAD; }
+static int is_loss(fs_op op)
+{
+    return op == FS_CROSS_ENTROPY || op == FS_CROSS_ENTROPY_GRAD || op == FS_NLL;
+}
 
 /* Whether every class has a coefficient of its own, or the loss a term of logsumexp. */
 static int is_mixed(const fs_call *call)
@@ -56,8 +59,13 @@ static int is_mixed(const fs_call *call)
     return is_loss(call->op) && (call->other.data || call->smoothing != 0.0 || call->z_loss != 0.0);
 }
 
+/* Whether a row is one number to pick out, not one to go through. */
+static int picks(const fs_call *call) { return call->op == FS_NLL && call->target.data; }
+
 static fs_kernel *kernel_of(const fs_kernels *kernels, fs_op op, int mixed)
 {
+    if (op == FS_NLL)
+        return kernels->nll_soft;
     if (mixed)
         return op == FS_CROSS_ENTROPY ? kernels->cross_entropy_mixed
                                       : kernels->cross_entropy_mixed_grad;
@@ -72,7 +80,10 @@ static fs_kernel *kernel_of(const fs_kernels *kernels, fs_op op, int mixed)
     }
 }
 
-static int writes_rows(fs_op op) { return op != FS_LOGSUMEXP && op != FS_CROSS_ENTROPY; }
+static int writes_rows(fs_op op)
+{
+    return op != FS_LOGSUMEXP && op != FS_CROSS_ENTROPY && op != FS_NLL;
+}
 
 static void store_value(const fs_call *call, char *to, double value)
 {
@@ -138,6 +149,21 @@ static void place_rows(const plan *p, fs_rows *rows, const int64_t *offsets, cha
     }
 }
 
+/* The negative log-probability of each row's target. */
+static void pick_targets(const plan *p, const fs_rows *rows, const int64_t *offsets)
+{
+    const char *x = p->call->x.data + offsets[FS_AT_X];
+    const int64_t step = fs_layout_step(&p->layout, FS_AT_X);
+    for (int64_t i = 0; i < rows->rows; i++) {
+        const char *at = x + i * step + rows->target[i] * p->call->x.class_stride;
+        if (rows->target[i] < 0)
+            rows->value[i] = 0.0;
+        else
+            rows->value[i] = -(p->size == 4 ? (double)*(const float *)(const void *)at
+                                            : *(const double *)(const void *)at);
+    }
+}
+
 static void run_tile(plan *p, int64_t row, int64_t count, const int64_t *offsets, char *scratch,
                      int64_t *exponents)
 {
@@ -159,8 +185,12 @@ static void run_tile(plan *p, int64_t row, int64_t count, const int64_t *offsets
     if (is_loss(call->op))
         fs_targets_tile(call, &p->layout, offsets, count, p->divisor, !p->mixed, target, weight,
                         factor);
-    place_rows(p, &rows, offsets, scratch);
-    p->kernel(&rows);
+    if (picks(call)) {
+        pick_targets(p, &rows, offsets);
+    } else {
+        place_rows(p, &rows, offsets, scratch);
+        p->kernel(&rows);
+    }
     if (is_loss(call->op))
         take_losses(p, row, &rows, weight, offsets);
     else if (call->op == FS_LOGSUMEXP)
@@ -187,7 +217,7 @@ static void run_chunks(void *context, int thread, int threads)
 
 static int lies_apart(const plan *p, const fs_array *array)
 {
-    return array->data && p->call->n > 1 && array->class_stride != p->size;
+    return array->data && p->call->n > 1 && array->class_stride != p->size && !picks(p->call);
 }
 
 /* Rows to a chunk and to a tile, and whether rows must be copied to lie contiguous. */
@@ -213,7 +243,7 @@ static void make_plan(plan *p, const fs_call *call)
 
 static int threads_for(const plan *p)
 {
-    const int64_t work = p->layout.rows * p->call->n / THREAD_ELEMENTS;
+    const int64_t work = p->layout.rows * (picks(p->call) ? 1 : p->call->n) / THREAD_ELEMENTS;
     if (work < 2)
         return 1;
     return (int)at_most(at_most(fs_threads_resolve(p->call->threads), work), p->chunks);

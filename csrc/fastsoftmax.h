@@ -13,6 +13,7 @@ typedef enum {
     FS_LOGSUMEXP,
     FS_CROSS_ENTROPY,
     FS_CROSS_ENTROPY_GRAD,
+    FS_NLL, /* x: log-probabilities */
     FS_SOFTMAX_BACKWARD, /* x: the gradient dy; other: the result y */
     FS_LOG_SOFTMAX_BACKWARD
 } fs_op;

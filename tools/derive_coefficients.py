@@ -1,4 +1,4 @@
-"""Derive the polynomial coefficients of csrc/math (run by hand; prints C constants and their error).
+"""Derive the polynomial coefficients of csrc/math: prints C constants and their error.
 
 exp:  e^r = 1 + r + r^2 q(r) on |r| <= ln(2)/(2 steps) + margin, q minimising the largest relative
       error; with steps = 8, e^x = 2^(k/8) e^r, and a table holds 2^(j/8) as T_j (1 + d_j);
@@ -26,13 +26,11 @@ LOG_Z_MAX = ((mp.sqrt(2) - 1) / (mp.sqrt(2) + 1)) ** 2 * mp.mpf("1.001")
 
 
 def remez(target, weight, basis, low, high, rounds=30):
-    """Coefficients c minimising max |weight(x) * (target(x) - sum c_i basis_i(x))| on [low, high]."""
+    """Coefficients c minimising max |weight * (target - sum c_i basis_i)| on [low, high]."""
     count = len(basis)
     # Chebyshev's nodes, nudged off the middle, where the weight may vanish.
-    nodes = [
-        (low + high) / 2 + (high - low) / 2 * mp.cos(mp.pi * (2 * i + mp.mpf("1.1")) / (2 * count + 2))
-        for i in range(count + 1)
-    ][::-1]
+    angles = [mp.pi * (2 * i + mp.mpf("1.1")) / (2 * count + 2) for i in range(count + 1)]
+    nodes = [(low + high) / 2 + (high - low) / 2 * mp.cos(a) for a in reversed(angles)]
     grid = [low + (high - low) * mp.mpf(i) / 1500 for i in range(1501)]
     basis_grid = [[b(x) for b in basis] for x in grid]
     weight_grid = [weight(x) for x in grid]

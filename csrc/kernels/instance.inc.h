@@ -13,6 +13,7 @@
 #include "log_softmax.inc.h"
 #include "cross_entropy.inc.h"
 #include "cross_entropy_mixed.inc.h"
+#include "nll.inc.h"
 #include "backward.inc.h"
 
 
@@ -26,6 +27,7 @@ const fs_kernels FS_INSTANCE = {
     cross_entropy_grad_rows,
     cross_entropy_mixed_rows,
     cross_entropy_mixed_grad_rows,
+    nll_soft_rows,
     softmax_backward_rows,
     log_softmax_backward_rows,
 };

@@ -35,6 +35,7 @@ typedef struct {
     fs_kernel *cross_entropy_grad;
     fs_kernel *cross_entropy_mixed; /* smoothing, soft targets, z-loss */
     fs_kernel *cross_entropy_mixed_grad;
+    fs_kernel *nll_soft;
     fs_kernel *softmax_backward;
     fs_kernel *log_softmax_backward;
 } fs_kernels;

@@ -36,6 +36,7 @@ class Reference:
         store(dx, functions[op](dy, y, axis))
 
     cross_entropy = staticmethod(reference.loss_and_grad)
+    nll = staticmethod(reference.nll)
 
     def configure(self, allowed, follow_omp):
         omp = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip() if follow_omp else ""

@@ -23,6 +23,7 @@ cdef extern from "fastsoftmax.h" nogil:
         FS_LOGSUMEXP
         FS_CROSS_ENTROPY
         FS_CROSS_ENTROPY_GRAD
+        FS_NLL
         FS_SOFTMAX_BACKWARD
         FS_LOG_SOFTMAX_BACKWARD
     ctypedef enum fs_reduction:
@@ -219,6 +220,11 @@ def backward(int op, cnp.ndarray dy, cnp.ndarray y, cnp.ndarray dx, int axis, in
     run(&call)
 
 
+def nll(x, axis, targets, **options):
+    """-x at the targets, or weighted by soft targets; options as for cross_entropy."""
+    return cross_entropy(x, axis, targets, nll=True, **options)
+
+
 cdef int ignore(fs_call *call, ignore_index) except -1:
     """Within the labels' 64 bits a value is its bits; beyond, no label can be meant."""
     call.has_ignore = 1
@@ -236,13 +242,13 @@ def cross_entropy(cnp.ndarray x, int axis, cnp.ndarray targets, *, cnp.ndarray l
                   cnp.ndarray grad=None, str reduction, ignore_index=-100,
                   cnp.ndarray weight=None, cnp.ndarray sample_weight=None,
                   double label_smoothing=0.0, double z_loss=0.0, normalizer=None,
-                  grad_output=None, int threads=0):
-    """Loss, and gradient where an array for it is given; see _backend.py for the interface."""
+                  grad_output=None, int threads=0, bint nll=False):
+    """Loss, and gradient where an array for it is given. nll: x holds log-probabilities."""
     cdef fs_call call
     cdef double scale
     cdef int dim
     begin(&call, x, axis, threads)
-    call.op = FS_CROSS_ENTROPY if grad is None else FS_CROSS_ENTROPY_GRAD
+    call.op = FS_NLL if nll else FS_CROSS_ENTROPY if grad is None else FS_CROSS_ENTROPY_GRAD
     call.reduction = (FS_MEAN if reduction == "mean" else FS_SUM if reduction == "sum" else FS_NONE)
     call.smoothing = label_smoothing
     call.z_loss = z_loss

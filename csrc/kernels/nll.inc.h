@@ -1,0 +1,21 @@
+/* Negative log-likelihood of soft targets under given log-probabilities: -sum_c w_c t_c logp_c.
+ * (For a label it is one number, which the driver picks out.) A coefficient of 0 times an infinite
+ * log-probability is 0; NaN shows, whatever its coefficient. */
+
+FS_SHARED int any_nan(const real *x, int64_t n)
+{
+    int found = 0;
+    for (int64_t j = 0; j < n; j++)
+        found |= x[j] != x[j];
+    return found;
+}
+
+static void nll_soft_rows(const fs_rows *rows)
+{
+    for (int64_t i = 0; i < rows->rows; i++) {
+        const real *x = (const real *)rows->x + i * rows->x_step;
+        const coefficients q = row_coefficients(rows, i, 1.0);
+        const wide sum = sum_mixture(x, rows->n, 0, &q, 0.0).D; /* the gap to 0 is -x */
+        rows->value[i] = any_nan(x, rows->n) ? NAN : sum.high + sum.low;
+    }
+}
