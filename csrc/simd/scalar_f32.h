@@ -34,7 +34,9 @@ FS_INLINE v_t v_fma(v_t a, v_t b, v_t c) { return fmaf(a, b, c); }
 #else
 FS_INLINE v_t v_fma(v_t a, v_t b, v_t c) { return (v_t)((double)a * b + c); }
 #endif
-FS_INLINE v_t v_fnma(v_t a, v_t b, v_t c) { return v_fma(-a, b, c); }
+/* -b, not -a: with -a gcc 12 (AArch64) fuses two negations into an FNMADD, whose zero has another
+ * sign than that of all the other instances. */
+FS_INLINE v_t v_fnma(v_t a, v_t b, v_t c) { return v_fma(a, -b, c); }
 FS_INLINE v_t v_reduce_exact(v_t k, v_t high, v_t x) { return v_fma(-k, high, x); }
 FS_INLINE v_t v_max(v_t a, v_t b) { return a > b ? a : b; }
 FS_INLINE v_t v_where_nonzero(v_t q, v_t a) { return q == 0 ? 0 : a; }

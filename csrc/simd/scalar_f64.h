@@ -43,7 +43,7 @@ FS_INLINE v_t v_reduce_exact(v_t k, v_t high, v_t x)
     return (x - k * head) - k * (high - head);
 }
 #endif
-FS_INLINE v_t v_fnma(v_t a, v_t b, v_t c) { return v_fma(-a, b, c); }
+FS_INLINE v_t v_fnma(v_t a, v_t b, v_t c) { return v_fma(a, -b, c); }
 FS_INLINE v_t v_max(v_t a, v_t b) { return a > b ? a : b; }
 FS_INLINE v_t v_where_nonzero(v_t q, v_t a) { return q == 0 ? 0 : a; }
 FS_INLINE v_t v_exponent(v_t t)

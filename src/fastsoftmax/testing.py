@@ -103,9 +103,11 @@ def gradient(logits, targets, axis=-1):
     # p at the target minus 1 is minus the sum of the others: nothing cancels.
     p = softmax(logits, axis)
     labels = np.expand_dims(np.asarray(targets), axis)
+    own = np.take_along_axis(p, labels, axis)
     others = p.copy()
     np.put_along_axis(others, labels, 0, axis)
-    np.put_along_axis(p, labels, -np.sum(others, axis=axis, keepdims=True), axis)
+    at_target = 0 - np.sum(others, axis=axis, keepdims=True)
+    np.put_along_axis(p, labels, np.where(np.isnan(own), own, at_target), axis)
     return p
 
 
