@@ -7,12 +7,12 @@
 #define FS_INLINE static __forceinline
 #define FS_SHARED static __declspec(noinline)
 #define FS_THREAD_LOCAL __declspec(thread)
-#define FS_RESTRICT __restrict
+#define FS_PREFETCH(address) ((void)(address))
 #else
 #define FS_INLINE static inline __attribute__((always_inline, unused))
 #define FS_SHARED static __attribute__((noinline, unused)) /* one copy, several callers */
 #define FS_THREAD_LOCAL _Thread_local
-#define FS_RESTRICT restrict
+#define FS_PREFETCH(address) __builtin_prefetch((const void *)(address))
 #endif
 
 #include <stdint.h>

@@ -9,6 +9,8 @@
  */
 
 #define NO_PIVOT (-1)
+/* Processors do not fetch beyond the end of a page by themselves, and rows do not end with pages. */
+#define AHEAD 4096
 
 typedef struct {
     real max; /* of all elements, the pivot too */
@@ -66,13 +68,28 @@ typedef struct {
     int64_t pivot;           /* in the block, or NO_PIVOT */
 } extremes;
 
-FS_INLINE extremes extremes_with_pivot(const real *x, int64_t n, int64_t pivot)
+FS_INLINE real max_without(const real *x, int64_t n, int64_t pivot)
 {
     const real before = block_max(x, pivot), after = block_max(x + pivot + 1, n - pivot - 1);
-    extremes e;
-    e.pivot = pivot;
-    e.max_of_others = before > after ? before : after;
-    e.max = x[pivot] > e.max_of_others ? x[pivot] : e.max_of_others;
+    return before > after ? before : after;
+}
+
+/* A pivot at a given index. Only where it is the largest are the others gone through again: loops
+ * whose length changes from row to row cost more in mispredicted branches than they do. */
+FS_INLINE extremes extremes_with_pivot(const real *x, int64_t n, int64_t pivot)
+{
+    const real max = block_max(x, n);
+    const extremes e = {max, x[pivot] < max ? max : max_without(x, n, pivot), pivot};
+    return e;
+}
+
+/* The pivot is the first of the largest. (Tried: the largest two of each lane in one loop, 10%
+ * slower at n = 1000 than this.) */
+FS_INLINE extremes extremes_with_max(const real *x, int64_t n)
+{
+    const real max = block_max(x, n);
+    const int64_t pivot = block_find(x, n, max);
+    const extremes e = {max, pivot < 0 ? max : max_without(x, n, pivot), pivot};
     return e;
 }
 
@@ -119,7 +136,10 @@ FS_INLINE void groups_loop(const real *x, int64_t count, real shift, const exp_s
     term_sums columns[VECTORS];
     for (int q = 0; q < VECTORS; q++)
         columns[q] = total[q];
-    for (int64_t j = 0; j < count; j += GROUP)
+    for (int64_t j = 0; j < count; j += GROUP) {
+        /* a page ahead, by number: there need not be an element */
+        for (int i = 0; i < 4; i++)
+            FS_PREFETCH((uintptr_t)(x + j + i * COLUMNS) + AHEAD);
         for (int q = 0; q < VECTORS; q++) {
             v_t t[4];
             for (int i = 0; i < 4; i++) {
@@ -133,6 +153,7 @@ FS_INLINE void groups_loop(const real *x, int64_t count, real shift, const exp_s
                 terms_add(&columns[q], t[i]);
             }
         }
+    }
     for (int q = 0; q < VECTORS; q++)
         total[q] = columns[q];
 }

@@ -44,13 +44,11 @@ FS_SHARED row_state merge(const row_state *a, const row_state *b)
 
 FS_INLINE extremes block_extremes(const real *x, int64_t begin, int64_t n, const sweep_plan *plan)
 {
-    int64_t pivot = NO_PIVOT;
+    if (plan->rule == PIVOT_MAX)
+        return extremes_with_max(x + begin, n);
     if (plan->rule == PIVOT_INDEX && plan->index >= begin && plan->index < begin + n)
-        pivot = plan->index - begin;
-    else if (plan->rule == PIVOT_MAX)
-        pivot = block_find(x + begin, n, block_max(x + begin, n));
-    return pivot < 0 ? extremes_without_pivot(x + begin, n)
-                     : extremes_with_pivot(x + begin, n, pivot);
+        return extremes_with_pivot(x + begin, n, plan->index - begin);
+    return extremes_without_pivot(x + begin, n);
 }
 
 FS_SHARED row_state sweep_block(const real *x, int64_t begin, int64_t n, const extremes *e,
