@@ -21,8 +21,8 @@ enum {
     CHUNK_ELEMENTS = 4096,       /* at least */
     THREAD_ELEMENTS = 16384,     /* work that pays for waking one more thread */
     GATHER_BYTES = 256 * 1024,   /* of a tile copied to lie contiguous */
-    KEEP_BYTES = 256 * 1024,     /* a row and its terms up to this size stay in a second-level cache */
-    STACK_BLOCKS = 64            /* of one row: more than a kept row has */
+    KEEP_BYTES = 512 * 1024,     /* rows up to this size keep their terms: half a second-level cache */
+    STACK_BLOCKS = 64            /* of a kept row, at most */
 };
 
 typedef struct {
