@@ -68,8 +68,11 @@ typedef struct {
     int64_t pivot;           /* in the block, or NO_PIVOT */
 } extremes;
 
-FS_INLINE real max_without(const real *x, int64_t n, int64_t pivot)
+/* With one element to a column the sum is exact whatever K is, and the look can be saved. */
+FS_INLINE real max_without(const real *x, int64_t n, int64_t pivot, real max)
 {
+    if (n <= COLUMNS)
+        return max;
     const real before = block_max(x, pivot), after = block_max(x + pivot + 1, n - pivot - 1);
     return before > after ? before : after;
 }
@@ -79,7 +82,7 @@ FS_INLINE real max_without(const real *x, int64_t n, int64_t pivot)
 FS_INLINE extremes extremes_with_pivot(const real *x, int64_t n, int64_t pivot)
 {
     const real max = block_max(x, n);
-    const extremes e = {max, x[pivot] < max ? max : max_without(x, n, pivot), pivot};
+    const extremes e = {max, x[pivot] < max ? max : max_without(x, n, pivot, max), pivot};
     return e;
 }
 
@@ -89,7 +92,7 @@ FS_INLINE extremes extremes_with_max(const real *x, int64_t n)
 {
     const real max = block_max(x, n);
     const int64_t pivot = block_find(x, n, max);
-    const extremes e = {max, pivot < 0 ? max : max_without(x, n, pivot), pivot};
+    const extremes e = {max, pivot < 0 ? max : max_without(x, n, pivot, max), pivot};
     return e;
 }
 

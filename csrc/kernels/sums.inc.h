@@ -8,28 +8,35 @@
 #define GROUP (4 * COLUMNS)
 #define VECTORS (COLUMNS / V_LANES) /* of one column set: 1 (AVX-512) to 16 (scalar) */
 
-/* Joins the columns' sums and rounding errors: column i with i + COLUMNS/2, and so on by halves.
- * For float32 a plain float64 sum is as good as exact. */
+/* Column i takes up column i + half. For float32 a plain float64 sum is as good as exact. */
+FS_INLINE void fold_columns(double *sum, double *error, int half)
+{
+    for (int i = 0; i < half; i++) {
+#if FS_F64
+        const wide pair = two_sum(sum[i], sum[i + half]);
+        sum[i] = pair.high;
+        error[i] = (error[i] + error[i + half]) + pair.low;
+#else
+        (void)error;
+        sum[i] += sum[i + half];
+#endif
+    }
+}
+
+/* Joins the columns' sums and rounding errors by halves; constant halves, so that it is unrolled. */
 FS_INLINE wide join_columns(double *sum, double *error)
 {
 #if !FS_F64
     for (int i = 0; i < COLUMNS; i++)
         sum[i] += error[i];
-    for (int half = COLUMNS / 2; half > 0; half /= 2)
-        for (int i = 0; i < half; i++)
-            sum[i] += sum[i + half];
-    return wide_of(sum[0], 0.0);
-#else
-    for (int half = COLUMNS / 2; half > 0; half /= 2)
-        for (int i = 0; i < half; i++) {
-            const wide pair = two_sum(sum[i], sum[i + half]);
-            sum[i] = pair.high;
-            error[i] = (error[i] + error[i + half]) + pair.low;
-        }
-    if (!(sum[0] - sum[0] == 0)) /* inf or NaN, and then the errors are NaN */
+    fold_columns(sum, error, 8);
+#endif
+    fold_columns(sum, error, 4);
+    fold_columns(sum, error, 2);
+    fold_columns(sum, error, 1);
+    if (!FS_F64 || !(sum[0] - sum[0] == 0)) /* of inf or NaN the errors are NaN */
         return wide_of(sum[0], 0.0);
     return wide_add(wide_of(sum[0], 0.0), wide_of(error[0], 0.0));
-#endif
 }
 
 /* --- terms of any size: float32 is widened, float64 uses TwoSum (v_acc_*) --- */

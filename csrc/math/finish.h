@@ -132,11 +132,8 @@ FS_INLINE double log1p_scaled(wide m, int64_t e)
         return m.high; /* 0, NaN, inf */
     if (e > 2000 || scale_by_power(m.high, e) > 0x1p+60)
         return log_wide(m, e); /* adding one changes nothing */
-    const double R = scale_by_power(m.high, e);
-    const double R_low = scale_by_power(m.low, e);
-    if (R < 0.41)
-        return R < 0x1p-60 ? R : log_reduced(R, R_low, 0.0);
-    const wide u = two_sum(1.0, R);
-    return log_wide(wide_of(u.high, u.low + R_low), 0);
+    /* 1 + R as two numbers holds every digit of R, however small: no branch that data decides */
+    const wide u = two_sum(1.0, scale_by_power(m.high, e));
+    return log_wide(wide_of(u.high, u.low + scale_by_power(m.low, e)), 0);
 }
 #endif
