@@ -68,10 +68,11 @@ typedef struct {
     int64_t pivot;           /* in the block, or NO_PIVOT */
 } extremes;
 
-/* With one element to a column the sum is exact whatever K is, and the look can be saved. */
+/* With one element to a column, float32's sum in float64 is the same whatever K is (a row padded with
+ * -inf has to keep its bits): the second look can be saved. */
 FS_INLINE real max_without(const real *x, int64_t n, int64_t pivot, real max)
 {
-    if (n <= COLUMNS)
+    if (!FS_F64 && n <= COLUMNS)
         return max;
     const real before = block_max(x, pivot), after = block_max(x + pivot + 1, n - pivot - 1);
     return before > after ? before : after;
