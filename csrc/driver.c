@@ -53,10 +53,10 @@ static int is_loss(fs_op op)
     return op == FS_CROSS_ENTROPY || op == FS_CROSS_ENTROPY_GRAD || op == FS_NLL;
 }
 
-/* Whether every class has a coefficient of its own, or the loss a term of logsumexp. */
+/* Whether every class has a coefficient of its own. */
 static int is_mixed(const fs_call *call)
 {
-    return is_loss(call->op) && (call->other.data || call->smoothing != 0.0 || call->z_loss != 0.0);
+    return is_loss(call->op) && (call->other.data || call->smoothing != 0.0);
 }
 
 /* Whether a row is one number to pick out, not one to go through. */
@@ -95,15 +95,18 @@ static void store_value(const fs_call *call, char *to, double value)
 
 /* Weighs a tile's losses and stores or sums them. 0 times an infinite loss is 0: a class or sample
  * of weight 0 costs nothing, while NaN still shows. */
-static void take_losses(plan *p, int64_t row, const fs_rows *rows, const double *weight,
-                        const int64_t *offsets)
+static void take_losses(plan *p, int64_t row, const fs_rows *rows,
+                        const fs_sample_factors *factors, const int64_t *offsets)
 {
     const int64_t step = fs_layout_step(&p->layout, FS_AT_VALUE);
     int64_t chunk = row / p->chunk;
     for (int64_t i = 0; i < rows->rows; i++) {
         chunk += row + i >= (chunk + 1) * p->chunk;
         double loss = rows->value[i];
-        loss = weight[i] == 0.0 && loss - loss != 0 && loss == loss ? 0.0 : loss * weight[i];
+        const double weight = factors->weight[i];
+        loss = weight == 0.0 && loss - loss != 0 && loss == loss ? 0.0 : loss * weight;
+        if (p->call->z_loss != 0.0 && !p->mixed)
+            loss += factors->sample[i] * p->call->z_loss * rows->lse[i] * rows->lse[i];
         if (p->call->reduction != FS_NONE)
             p->sums[chunk] = wide_add(p->sums[chunk], wide_of(loss, 0.0));
         else if (p->call->value.data)
@@ -168,7 +171,8 @@ static void run_tile(plan *p, int64_t row, int64_t count, const int64_t *offsets
                      int64_t *exponents)
 {
     const fs_call *call = p->call;
-    double value[TILE], weight[TILE], factor[TILE];
+    double value[TILE], lse[TILE], weight[TILE], sample[TILE], factor[TILE], z_factor[TILE];
+    fs_sample_factors factors = {weight, sample, factor, z_factor};
     int64_t target[TILE];
     fs_rows rows = {0};
     rows.rows = count;
@@ -176,6 +180,8 @@ static void run_tile(plan *p, int64_t row, int64_t count, const int64_t *offsets
     rows.value = value;
     rows.target = target;
     rows.factor = factor;
+    rows.z_factor = z_factor;
+    rows.lse = lse;
     rows.exponents = exponents;
     rows.keep = call->n * p->size <= KEEP_BYTES;
     rows.class_weight = p->class_weight;
@@ -183,8 +189,7 @@ static void run_tile(plan *p, int64_t row, int64_t count, const int64_t *offsets
     rows.smoothing = call->smoothing;
     rows.z_loss = call->z_loss;
     if (is_loss(call->op))
-        fs_targets_tile(call, &p->layout, offsets, count, p->divisor, !p->mixed, target, weight,
-                        factor);
+        fs_targets_tile(call, &p->layout, offsets, count, p->divisor, !p->mixed, target, &factors);
     if (picks(call)) {
         pick_targets(p, &rows, offsets);
     } else {
@@ -192,7 +197,7 @@ static void run_tile(plan *p, int64_t row, int64_t count, const int64_t *offsets
         p->kernel(&rows);
     }
     if (is_loss(call->op))
-        take_losses(p, row, &rows, weight, offsets);
+        take_losses(p, row, &rows, &factors, offsets);
     else if (call->op == FS_LOGSUMEXP)
         take_values(p, &rows, offsets);
     if (writes_rows(call->op) && p->gather_y)

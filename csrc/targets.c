@@ -34,7 +34,7 @@ static double read_weight(const fs_array *array, int64_t offset)
 
 void fs_targets_tile(const fs_call *call, const fs_layout *layout, const int64_t *offsets,
                      int64_t count, double divisor, int with_class_weight, int64_t *target,
-                     double *weight, double *factor)
+                     fs_sample_factors *factors)
 {
     const int64_t sample_step = fs_layout_step(layout, FS_AT_SAMPLE_WEIGHT);
     const int64_t grad_step = fs_layout_step(layout, FS_AT_GRAD_OUTPUT);
@@ -47,16 +47,20 @@ void fs_targets_tile(const fs_call *call, const fs_layout *layout, const int64_t
             target[i] = 0;
         else if (is_ignored(call, target[i]) || target[i] < 0 || target[i] >= call->n) {
             target[i] = -1;
-            weight[i] = factor[i] = 0.0;
+            factors->weight[i] = factors->sample[i] = 0.0;
+            factors->factor[i] = factors->z_factor[i] = 0.0;
             continue;
         }
-        weight[i] = read_weight(&call->sample_weight,
-                                offsets[FS_AT_SAMPLE_WEIGHT] + i * sample_step);
-        if (hard && with_class_weight && call->weight)
-            weight[i] *= call->weight[target[i]];
+        const double sample = read_weight(&call->sample_weight,
+                                          offsets[FS_AT_SAMPLE_WEIGHT] + i * sample_step);
+        const double class_weight =
+            hard && with_class_weight && call->weight ? call->weight[target[i]] : 1.0;
         const double outer = read_weight(&call->grad_output,
                                          offsets[FS_AT_GRAD_OUTPUT] + i * grad_step);
-        factor[i] = divisor == 0.0 ? 0.0 : weight[i] * outer / divisor;
+        factors->sample[i] = sample;
+        factors->weight[i] = sample * class_weight;
+        factors->factor[i] = divisor == 0.0 ? 0.0 : sample * class_weight * outer / divisor;
+        factors->z_factor[i] = divisor == 0.0 ? 0.0 : sample * outer / divisor;
     }
 }
 

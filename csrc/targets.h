@@ -14,12 +14,20 @@ fs_status fs_targets_check(const fs_call *call, const fs_layout *layout, fs_targ
 /* What the gradient of the reduced loss is divided by; 0 where the mean is over nothing. */
 double fs_targets_divisor(const fs_call *call, const fs_target_sums *sums);
 
+/* What multiplies a tile's losses and gradients. */
+typedef struct {
+    double *weight;   /* the loss: sample weight, and the label's class weight if asked for */
+    double *sample;   /* the z-loss: sample weight */
+    double *factor;   /* the gradient of the loss */
+    double *z_factor; /* the gradient of the z-loss */
+} fs_sample_factors;
+
 /* A tile's classes (negative: not counted), the weights of its losses, and the factors of its
  * gradients. A label is looked at again: one that another thread has changed meanwhile to something
  * out of range is not counted. with_class_weight: multiply the weights by that of the label. With soft
  * targets there are no labels: every sample counts. */
 void fs_targets_tile(const fs_call *call, const fs_layout *layout, const int64_t *offsets,
                      int64_t count, double divisor, int with_class_weight, int64_t *target,
-                     double *weight, double *factor);
+                     fs_sample_factors *factors);
 
 #endif

@@ -3,11 +3,12 @@
  *   loss = log(1 + R),  R = sum over j != t of e^(x_j) / e^(x_t)
  *   dloss/dx_j = e^(x_j) / S,  S = (1 + R) e^(x_t);   at the target -R / (1 + R)
  *
- * The target is left out of the sum, so a confident loss keeps its digits: with logits [20, 0, 0]
+ * A z-loss z lse^2 adds p_j 2 z lse. The target is left out of the sum, so a confident loss keeps its digits: with logits [20, 0, 0]
  * and label 0 the loss is 4.1e-9 where 1 + R is already 1. A label is read once by the driver. */
 
 typedef struct {
     double loss;
+    double lse, p; /* logsumexp and the target's probability: only where there is a z-loss */
     wide rest; /* sum over the others, times 2^(HEADROOM - K) */
     full_sum all;
 } target_terms;
@@ -47,8 +48,17 @@ FS_INLINE target_terms split_target(const row_state *state, real x_t, const targ
     return terms;
 }
 
+/* log of the sum of a row that has a z-loss. */
+FS_SHARED double lse_of(const full_sum *all, int64_t K, real shift)
+{
+    if (all->sum.high != all->sum.high)
+        return NAN;
+    return (double)shift + log_wide(all->sum, K - all->d - HEADROOM);
+}
+
 /* The state of a row, and what its target makes of it. plan: where the terms are kept. */
-FS_INLINE row_state sweep_target(const real *x, int64_t n, sweep_plan *plan, target_terms *terms)
+FS_INLINE row_state sweep_target(const real *x, int64_t n, double z_loss, sweep_plan *plan,
+                                 target_terms *terms)
 {
     const real x_t = x[plan->index];
     target_exp e = exp_of_target(x_t, 0);
@@ -56,6 +66,11 @@ FS_INLINE row_state sweep_target(const real *x, int64_t n, sweep_plan *plan, tar
     if (plan->shift != 0)
         e = exp_of_target(x_t, plan->shift);
     *terms = split_target(&state, x_t, &e);
+    terms->lse = terms->p = 0.0;
+    if (z_loss != 0.0) {
+        terms->lse = lse_of(&terms->all, state.K, plan->shift);
+        terms->p = pivot_term(&e.own, state.K - terms->all.d).high / terms->all.sum.high;
+    }
     return state;
 }
 
@@ -65,8 +80,10 @@ static void cross_entropy_rows(const fs_rows *rows)
         sweep_plan plan = {PIVOT_INDEX, rows->target[i], 0, 0, 0};
         target_terms terms = {0};
         if (plan.index >= 0)
-            sweep_target((const real *)rows->x + i * rows->x_step, rows->n, &plan, &terms);
+            sweep_target((const real *)rows->x + i * rows->x_step, rows->n, rows->z_loss, &plan,
+                         &terms);
         rows->value[i] = terms.loss;
+        rows->lse[i] = terms.lse;
     }
 }
 
@@ -81,14 +98,22 @@ FS_INLINE swept_row grad_row(const fs_rows *rows, int64_t i, late_rows *late)
     } else {
         row.plan.rule = PIVOT_INDEX;
         row.plan.index = row.target;
-        const row_state state = sweep_target(row.x, row.n, &row.plan, &terms);
+        const row_state state = sweep_target(row.x, row.n, rows->z_loss, &row.plan, &terms);
         const wide factor = wide_quotient(rows->factor[i], terms.all.sum);
         const wide at_target = wide_mul(terms.rest, factor);
+        double own = 0.0 - scale_by_power(at_target.high + at_target.low, terms.all.d);
         row.K = state.K;
         row.factor = split_factor(factor, terms.all.d);
-        row.at_target = (real)(0.0 - scale_by_power(at_target.high + at_target.low, terms.all.d));
+        if (rows->z_loss != 0.0) {
+            const double z = 2.0 * rows->z_loss * terms.lse * rows->z_factor[i];
+            const wide with_z = wide_quotient(rows->factor[i] + z, terms.all.sum);
+            row.factor = split_factor(with_z, terms.all.d);
+            own += z * terms.p;
+        }
+        row.at_target = (real)own;
     }
     rows->value[i] = terms.loss;
+    rows->lse[i] = terms.lse;
     return row;
 }
 

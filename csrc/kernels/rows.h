@@ -14,7 +14,9 @@ typedef struct {
     int64_t y_step;
     const int64_t *target; /* a row's class; negative: the row is not counted and not read */
     const double *factor;  /* multiplies a row's gradient */
+    const double *z_factor; /* multiplies the gradient of a row's z-loss */
     double *value;         /* a row's logsumexp or loss, in nats */
+    double *lse;           /* a row's logsumexp beside its loss, where z_loss is not 0 */
     const void *class_weight; /* one a class, or 0 */
     double weight_total;       /* their sum: n without */
     double smoothing, z_loss;
