@@ -158,7 +158,8 @@ static void pick_targets(const plan *p, const fs_rows *rows, const int64_t *offs
     const char *x = p->call->x.data + offsets[FS_AT_X];
     const int64_t step = fs_layout_step(&p->layout, FS_AT_X);
     for (int64_t i = 0; i < rows->rows; i++) {
-        const char *at = x + i * step + rows->target[i] * p->call->x.class_stride;
+        const int64_t t = rows->target[i] < 0 ? 0 : rows->target[i];
+        const char *at = x + i * step + t * p->call->x.class_stride;
         if (rows->target[i] < 0)
             rows->value[i] = 0.0;
         else
@@ -275,6 +276,7 @@ static int copy_class_weight(plan *p)
 static int allocate(plan *p, int threads)
 {
     p->scratch = 0;
+    p->tile_bytes = p->scratch_bytes = 0;
     if (!copy_class_weight(p))
         return 0;
     if (!p->gather_x && !p->gather_other && !p->gather_y)

@@ -45,7 +45,8 @@ void fs_targets_tile(const fs_call *call, const fs_layout *layout, const int64_t
     for (int64_t i = 0; i < count; i++) {
         if (!hard)
             target[i] = 0;
-        else if (is_ignored(call, target[i]) || target[i] < 0 || target[i] >= call->n) {
+        if (divisor == 0.0 || (hard && (is_ignored(call, target[i]) || target[i] < 0 ||
+                                        target[i] >= call->n))) {
             target[i] = -1;
             factors->weight[i] = factors->sample[i] = 0.0;
             factors->factor[i] = factors->z_factor[i] = 0.0;

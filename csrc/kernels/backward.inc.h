@@ -60,10 +60,11 @@ static void softmax_backward_rows(const fs_rows *rows)
     }
 }
 
-/* e^y comes as a term on the scale of K; the sum takes that scale up. */
-FS_INLINE v_t log_softmax_dx(v_t dy, v_t y, two_vectors sum, const exp_scale *scale)
+/* e^y comes as a term on the scale of K; the sum takes that scale up, or what of it fits. */
+FS_INLINE v_t log_softmax_dx(v_t dy, v_t y, two_vectors sum, two_powers lift,
+                             const exp_scale *scale)
 {
-    const v_t term = exp_scaled(y, scale);
+    const v_t term = v_mul(v_mul(exp_scaled(y, scale), lift.a), lift.b);
     return v_fnma(term, sum.high, v_fnma(term, sum.low, dy));
 }
 
@@ -76,15 +77,17 @@ static void log_softmax_backward_rows(const fs_rows *rows)
         const int64_t K = binary_exponent(block_max(y, rows->n));
         const exp_scale scale = exp_scale_for(K);
         const wide total = sum_products(dy, 0, rows->n);
-        const two_vectors sum = split_wide(wide_scale(total, power_of_two(K - HEADROOM)));
+        const row_factor split = split_factor(total, K - HEADROOM);
+        const two_vectors sum = {v_set1(split.high), v_set1(split.low)};
+        const two_powers lift = powers_of_two(split.lift);
         const v_t zero = v_set1(0);
         int64_t j = 0;
         for (; j + V_LANES <= rows->n; j += V_LANES)
-            v_store(dx + j, log_softmax_dx(v_load(dy + j), v_load(y + j), sum, &scale));
+            v_store(dx + j, log_softmax_dx(v_load(dy + j), v_load(y + j), sum, lift, &scale));
         if (j < rows->n) {
             const int64_t left = rows->n - j;
             const v_t part = log_softmax_dx(v_load_part(dy + j, left, zero),
-                                            v_load_part(y + j, left, zero), sum, &scale);
+                                            v_load_part(y + j, left, zero), sum, lift, &scale);
             v_store_part(dx + j, part, left);
         }
     }

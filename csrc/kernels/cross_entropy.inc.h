@@ -39,7 +39,7 @@ FS_INLINE target_terms split_target(const row_state *state, real x_t, const targ
     const int bad = x_t == INFINITY || x_t != x_t;
     terms.rest = bad ? wide_of(NAN, 0.0) : checked_sum(state);
     terms.all = sum_with_pivot(terms.rest, state->K, &target->own);
-    if (x_t - x_t != 0)
+    if (x_t - x_t != 0 || terms.rest.high != terms.rest.high)
         terms.loss = bad || terms.rest.high != terms.rest.high ? NAN : INFINITY;
     else if (target->distance.high > 0x1p+30) /* hopeless: R itself has left the range */
         terms.loss = target->distance.high + log_wide(terms.rest, state->K - HEADROOM);

@@ -229,8 +229,8 @@ FS_INLINE double class_coefficient(const fs_rows *rows, const coefficients *q, i
 }
 
 /* The gradient at one class, over f: p (A + 2 z lse) - q, in full precision. For the largest
- * element, whose term the sweep leaves out, and for a hard target: there it is
- * own (p - 1) + p (other + 2 z lse) - q, with 1 - p from the sum of the others. */
+ * element, whose term the sweep leaves out, and for a hard target: as
+ * q (p - 1) + p (A - q + 2 z lse), with 1 - p from the sum of the others. */
 FS_INLINE double class_gradient(const fs_rows *rows, const mixed_row *row, const coefficients *q,
                                 int64_t c, double own, const real *x, const row_state *state,
                                 const sweep_plan *plan)
@@ -241,8 +241,9 @@ FS_INLINE double class_gradient(const fs_rows *rows, const mixed_row *row, const
     const wide rest = c == state->pivot_index ? wide_scale(row->rest, power_of_two(row->all.d))
                                               : wide_add(row->all.sum, minus);
     const double p = term.high / row->all.sum.high, one_minus_p = rest.high / row->all.sum.high;
-    const double others = row->other + (row->own - own) + 2.0 * rows->z_loss * row->lse;
-    return p * others - class_coefficient(rows, q, c) - own * one_minus_p;
+    const double q_c = class_coefficient(rows, q, c) + own;
+    const double others = (row->other + row->own - q_c) + 2.0 * rows->z_loss * row->lse;
+    return p * others - q_c * one_minus_p;
 }
 
 static void cross_entropy_mixed_grad_rows(const fs_rows *rows)

@@ -128,7 +128,8 @@ cdef void begin(fs_call *call, cnp.ndarray x, int axis, int threads) noexcept:
     call.sample_weight.data = call.grad_output.data = NULL
     call.weight = NULL
     call.reduction = FS_NONE
-    call.has_normalizer = 0
+    call.has_normalizer = call.has_ignore = 0
+    call.smoothing = call.z_loss = call.loss = 0.0
     place(&call.x, x, axis)
 
 

@@ -199,7 +199,8 @@ def check_out(out, shape, dtype):
         raise ValueError(f"out: expected shape {shape}, got {out.shape}")
     if not out.flags.writeable:
         raise ValueError("out: expected a writable array, got a read-only one")
-    if any(stride == 0 and n > 1 for stride, n in zip(out.strides, out.shape, strict=True)):
+    strided = zip(out.strides, out.shape, strict=True)
+    if out.size and any(stride == 0 and n > 1 for stride, n in strided):
         raise ValueError("out: its elements share memory (an axis has stride 0)")
 
 

@@ -1,0 +1,45 @@
+"""Defects that were found once, each with the call that showed it."""
+
+import numpy as np
+import pytest
+
+import fastsoftmax
+from fastsoftmax import testing
+
+
+def test_nan_shows_beside_a_hopeless_target(dtype, isa):
+    x = np.array([[-3e9, 0, np.nan]], dtype)
+    assert np.isnan(fastsoftmax.cross_entropy(x, [0]))
+    assert np.isnan(fastsoftmax.cross_entropy(x, [0], weight=[0, 1, 1], reduction="sum"))
+
+
+@pytest.mark.parametrize("shape", [(3, 0), (0, 5), (0, 0)])
+def test_out_may_be_empty(shape, dtype, isa):
+    out = np.empty(shape, dtype)
+    assert fastsoftmax.softmax(np.empty(shape, dtype), out=out) is out
+    assert fastsoftmax.log_softmax(out, out=out) is out
+
+
+def test_one_hot_gradient_keeps_its_digits(dtype, isa):
+    gap = 20 if dtype == np.float32 else 40
+    x = np.array([[gap, 0, 0], [0, gap, 1]], dtype)
+    truth = testing.gradient(x, [0, 1])
+    one_hot = np.eye(3, dtype=dtype)[[0, 1]]
+    _, grad = fastsoftmax.cross_entropy_with_grad(x, one_hot, reduction="sum")
+    assert testing.ulp_error(grad, truth).max() <= (2.5 if dtype == np.float32 else 4)
+
+
+@pytest.mark.parametrize("options", [{"sample_weight": [0, 0]}, {"normalizer": 0.0},
+                                     {"sample_weight": [0, 0], "label_smoothing": 0.1}])
+def test_no_divisor_no_gradient(options, dtype, isa):
+    x = np.array([[1, 2, np.nan], [1, 2, 3]], dtype)
+    loss, grad = fastsoftmax.cross_entropy_with_grad(x, [0, 1], **options)
+    assert np.isnan(loss) and np.array_equal(grad, np.zeros_like(x))
+
+
+def test_backward_of_tiny_gradients(dtype, isa):
+    y = fastsoftmax.log_softmax(np.array([[1, 2, 3]], dtype))
+    dy = np.array([[3.25, 1.75, 2.875]], dtype)
+    tiny = dtype.type(2.0**-100 if dtype == np.float32 else 2.0**-900)
+    expected = fastsoftmax.log_softmax_backward(dy, y) * tiny  # a power of two: exact
+    assert np.array_equal(fastsoftmax.log_softmax_backward(dy * tiny, y), expected)
