@@ -4,6 +4,7 @@
  * take runs of chunks; a scalar loss is summed within its chunk and then over the chunks in order,
  * so it does not depend on the number of threads. A thread's rows go to the kernel in tiles:
  * where a row lies contiguous, as they are; otherwise by way of a contiguous copy of the tile.
+ * (One file, though a long one: a call is followed from its plan to its result without leaving it.)
  */
 #include "dispatch.h"
 #include "fastsoftmax.h"

@@ -3,7 +3,7 @@
 #define FS_MATH_FORMAT_F32_H
 
 #define FS_F64 0
-/* Elements of one group: four vectors of COLUMNS, added pairwise before they are accumulated. */
+/* Sums run in this many columns; a group, four elements to each, is one step of the loop. */
 #define COLUMNS 16
 /* Elements of one block (8 KiB): read for its maximum and again for its exponentials, from L1. */
 #define BLOCK 2048

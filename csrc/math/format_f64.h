@@ -4,7 +4,7 @@
 #include "finish_constants.h"
 
 #define FS_F64 1
-/* Elements of one group: four vectors of COLUMNS, added pairwise before they are accumulated. */
+/* Sums run in this many columns; a group, four elements to each, is one step of the loop. */
 #define COLUMNS 8
 /* Elements of one block (8 KiB): read for its maximum and again for its exponentials, from L1. */
 #define BLOCK 1024
