@@ -22,6 +22,8 @@ enum {
     CHUNK_ELEMENTS = 4096,       /* at least */
     THREAD_ELEMENTS = 16384,     /* work that pays for waking one more thread */
     GATHER_BYTES = 256 * 1024,   /* of a tile copied to lie contiguous */
+    COLS_BYTES = 16 * 1024,      /* of a tile of rows side by side: it is gone through three times */
+    COLS_CLASSES = 128,          /* contiguous rows up to this length go side by side */
     KEEP_BYTES = 512 * 1024,     /* rows up to this size keep their terms: half a second-level cache */
     STACK_BLOCKS = 64            /* of a kept row, at most */
 };
@@ -32,6 +34,7 @@ typedef struct {
     fs_kernel *kernel;
     fs_layout layout;
     int mixed;
+    int cols;          /* rows side by side */
     void *class_weight; /* in the dtype of the logits, for mixed losses; 0: all one */
     double weight_total;
     int size;          /* bytes an element */
@@ -78,6 +81,19 @@ static fs_kernel *kernel_of(const fs_kernels *kernels, fs_op op, int mixed)
     case FS_CROSS_ENTROPY_GRAD: return kernels->cross_entropy_grad;
     case FS_SOFTMAX_BACKWARD: return kernels->softmax_backward;
     default: return kernels->log_softmax_backward;
+    }
+}
+
+/* The kernel that takes rows side by side, or 0. */
+static fs_kernel *cols_kernel_of(const fs_kernels *kernels, fs_op op)
+{
+    switch (op) {
+    case FS_SOFTMAX: return kernels->softmax_cols;
+    case FS_LOG_SOFTMAX: return kernels->log_softmax_cols;
+    case FS_LOGSUMEXP: return kernels->logsumexp_cols;
+    case FS_CROSS_ENTROPY: return kernels->cross_entropy_cols;
+    case FS_CROSS_ENTROPY_GRAD: return kernels->cross_entropy_grad_cols;
+    default: return 0;
     }
 }
 
@@ -138,6 +154,9 @@ static const void *read_rows(const plan *p, const fs_array *array, int which, in
 static void place_rows(const plan *p, fs_rows *rows, const int64_t *offsets, char *scratch)
 {
     const fs_call *call = p->call;
+    rows->x_class = call->x.class_stride / p->size;
+    rows->y_class = call->y.class_stride / p->size;
+    rows->tile = scratch;
     rows->x = read_rows(p, &call->x, FS_AT_X, p->gather_x, rows->rows, offsets, scratch,
                         &rows->x_step);
     if (call->other.data)
@@ -227,6 +246,27 @@ static int lies_apart(const plan *p, const fs_array *array)
     return array->data && p->call->n > 1 && array->class_stride != p->size && !picks(p->call);
 }
 
+/* Rows go side by side where a row is short, and where its classes lie apart in memory. Both ways
+ * give the same bits: which one is a matter of speed alone. */
+static int goes_side_by_side(const plan *p)
+{
+    const fs_call *call = p->call;
+    if (p->mixed || !cols_kernel_of(p->kernels, call->op) || call->n > p->kernels->block)
+        return 0;
+    if (lies_apart(p, &call->x) || (writes_rows(call->op) && lies_apart(p, &call->y)))
+        return 1;
+    return p->kernels->lanes > 1 && p->layout.rows > 1 && call->n <= COLS_CLASSES;
+}
+
+static void plan_cols(plan *p)
+{
+    const int64_t lanes = p->kernels->lanes, bytes = at_least(p->call->n, 1) * p->size * lanes;
+    const int64_t groups = at_least(1, at_most(COLS_BYTES / bytes, TILE / lanes));
+    p->kernel = cols_kernel_of(p->kernels, p->call->op);
+    p->tile = groups * lanes;
+    p->gather_x = p->gather_y = 0;
+}
+
 /* Rows to a chunk and to a tile, and whether rows must be copied to lie contiguous. */
 static void make_plan(plan *p, const fs_call *call)
 {
@@ -245,6 +285,9 @@ static void make_plan(plan *p, const fs_call *call)
     p->tile = TILE;
     if (p->gather_x || p->gather_other || p->gather_y)
         p->tile = at_least(1, at_most(16, GATHER_BYTES / (n * p->size)));
+    p->cols = goes_side_by_side(p);
+    if (p->cols)
+        plan_cols(p);
     memset(p->sums, 0, sizeof p->sums);
 }
 
@@ -280,10 +323,12 @@ static int allocate(plan *p, int threads)
     p->tile_bytes = p->scratch_bytes = 0;
     if (!copy_class_weight(p))
         return 0;
-    if (!p->gather_x && !p->gather_other && !p->gather_y)
+    if (!p->gather_x && !p->gather_other && !p->gather_y && !p->cols)
         return 1;
+    const int64_t n = p->call->n;
+    const int64_t tile = p->cols ? fs_tile_elements(p->kernels, p->tile, n) : p->tile * n;
     /* whole cache lines, so that threads do not share one */
-    p->tile_bytes = (size_t)(p->tile * p->call->n * p->size + 127) / 64 * 64;
+    p->tile_bytes = (size_t)(tile * p->size + 127) / 64 * 64;
     p->scratch_bytes = p->tile_bytes * (p->gather_other ? 2 : 1);
     p->scratch = malloc(p->scratch_bytes * (size_t)threads);
     return p->scratch != 0;

@@ -2,6 +2,7 @@
  * FS_INSTANCE, and then this. All is static but the one table. */
 #include <math.h>
 #include "../math/finish.h"
+#include "../math/finish_lanes.inc.h"
 #include "../math/exp.inc.h"
 #include "rows.h"
 #include "sums.inc.h"
@@ -15,11 +16,16 @@
 #include "cross_entropy_mixed.inc.h"
 #include "nll.inc.h"
 #include "backward.inc.h"
+#include "tile.inc.h"
+#include "cols.inc.h"
+#include "cols_softmax.inc.h"
+#include "cols_cross_entropy.inc.h"
 
 
 extern const fs_kernels FS_INSTANCE;
 const fs_kernels FS_INSTANCE = {
     BLOCK,
+    V_LANES,
     softmax_rows,
     log_softmax_rows,
     logsumexp_rows,
@@ -30,4 +36,9 @@ const fs_kernels FS_INSTANCE = {
     nll_soft_rows,
     softmax_backward_rows,
     log_softmax_backward_rows,
+    softmax_cols,
+    log_softmax_cols,
+    logsumexp_cols,
+    cross_entropy_cols,
+    cross_entropy_grad_cols,
 };

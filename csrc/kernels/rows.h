@@ -1,5 +1,6 @@
-/* What a kernel sees: rows that lie contiguous, and everything it needs, allocated and checked by
- * the driver. Kernels never allocate, start threads, validate, or see a stride along the classes. */
+/* What a kernel sees: a batch of rows, and everything it needs, allocated and checked by the driver.
+ * Kernels never allocate, start threads or validate. <op>_rows go through contiguous rows one by
+ * one; <op>_cols take rows of any strides side by side, by way of a tile (tile.inc.h). */
 #ifndef FS_KERNELS_ROWS_H
 #define FS_KERNELS_ROWS_H
 #include <stdint.h>
@@ -12,6 +13,8 @@ typedef struct {
     int64_t other_step;
     void *y;          /* probabilities, log-probabilities or gradient; may be x itself */
     int64_t y_step;
+    int64_t x_class, y_class; /* elements from one class to the next: 1, save for <op>_cols */
+    void *tile;               /* scratch of <op>_cols: fs_tile_elements() */
     const int64_t *target; /* a row's class; negative: the row is not counted and not read */
     const double *factor;  /* multiplies a row's gradient */
     const double *z_factor; /* multiplies the gradient of a row's z-loss */
@@ -29,7 +32,8 @@ typedef void fs_kernel(const fs_rows *rows);
 
 /* One instance: an instruction set and a dtype. */
 typedef struct {
-    int64_t block; /* elements a block */
+    int64_t block; /* elements a block; <op>_cols take rows of one block at most */
+    int64_t lanes; /* rows side by side */
     fs_kernel *softmax;
     fs_kernel *log_softmax;
     fs_kernel *logsumexp;
@@ -40,6 +44,18 @@ typedef struct {
     fs_kernel *nll_soft;
     fs_kernel *softmax_backward;
     fs_kernel *log_softmax_backward;
+    fs_kernel *softmax_cols;
+    fs_kernel *log_softmax_cols;
+    fs_kernel *logsumexp_cols;
+    fs_kernel *cross_entropy_cols;
+    fs_kernel *cross_entropy_grad_cols;
 } fs_kernels;
+
+/* Elements of the tile for a batch of rows: transposing goes by squares of `lanes` vectors. */
+static inline int64_t fs_tile_elements(const fs_kernels *kernels, int64_t rows, int64_t n)
+{
+    const int64_t lanes = kernels->lanes;
+    return ((rows + lanes - 1) / lanes * n + lanes) * lanes;
+}
 
 #endif

@@ -25,6 +25,17 @@ FS_INLINE exp_scale exp_scale_for(int64_t K)
     return scale;
 }
 
+/* The same with a K of its own for each lane. */
+FS_INLINE exp_scale exp_scale_of(v_t K)
+{
+    const v_t headroom = v_set1((real)(EXPONENT_BIAS + HEADROOM));
+    const v_t offset = v_mul(v_sub(headroom, K), v_set1((real)EXP_STEPS));
+    exp_scale scale;
+    scale.rounder = v_add(v_set1((real)ROUNDER), offset);
+    scale.lowest = v_mul(v_sub(v_set1(0), offset), v_set1((real)LN2_HIGH));
+    return scale;
+}
+
 FS_INLINE v_t exp_scaled(v_t x, const exp_scale *scale)
 {
     x = v_max(scale->lowest, x);
@@ -62,13 +73,23 @@ FS_INLINE void exp_scaled4(v_t x[4], const exp_scale *scale)
         x[i] = v_fma(w[i], t[i], t[i]);
 }
 
-/* round(x log2 e) of the largest logit of a block. */
+/* round(x log2 e) of the largest logit of a block, in the logits' own precision (no FMA), so that
+ * it can be had for many rows at once. */
+FS_INLINE v_t binary_exponents(v_t x)
+{
+    const v_t limit = v_set1((real)DIRECT_LIMIT), lowest = v_set1((real)-DIRECT_LIMIT);
+    const v_t bounded = v_min(v_max(x, lowest), limit), rounder = v_set1((real)ROUNDER);
+    const v_t product = v_mul(bounded, v_set1((real)(LOG2_E / EXP_STEPS)));
+    return v_sub(v_add(product, rounder), rounder);
+}
+
 FS_INLINE int64_t binary_exponent(real x)
 {
-    if (!(x > (real)-DIRECT_LIMIT))
-        x = (real)-DIRECT_LIMIT;
-    if (x > (real)DIRECT_LIMIT)
-        x = (real)DIRECT_LIMIT;
-    const double k = (double)x * LOG2_E_F64;
-    return (int64_t)(k + (k < 0.0 ? -0.5 : 0.5));
+    const real limit = (real)DIRECT_LIMIT, rounder = (real)ROUNDER;
+    if (!(x > -limit))
+        x = -limit;
+    if (!(x < limit))
+        x = limit;
+    const real product = x * (real)(LOG2_E / EXP_STEPS);
+    return (int64_t)((product + rounder) - rounder);
 }

@@ -30,32 +30,28 @@ FS_INLINE wide wide_quotient(double a, wide b)
     return wide_of(high, rest * reciprocal);
 }
 
-/* 2^e; 0 or inf beyond the range of float64. */
+/* 2^e; 0 and inf beyond the normal numbers of float64. */
 FS_INLINE double power_of_two(int64_t e)
 {
     uint64_t bits;
     double value;
     if (e > 1023)
         return INFINITY;
-    if (e < -1074)
+    if (e < -1022)
         return 0.0;
-    bits = e < -1022 ? UINT64_C(1) << (e + 1074) : (uint64_t)(e + 1023) << 52;
+    bits = (uint64_t)(e + 1023) << 52;
     memcpy(&value, &bits, sizeof value);
     return value;
 }
 
-/* a * 2^e rounded once, also where 2^e itself is out of range. */
+FS_INLINE int64_t clamp_exponent(int64_t e) { return e < -1000 ? -1000 : e > 1000 ? 1000 : e; }
+
+/* a * 2^e, also where 2^e itself is out of range. a is of ordinary size: the first product is
+ * exact, so the result is rounded once. */
 FS_INLINE double scale_by_power(double a, int64_t e)
 {
-    if (e < -2200)
-        e = -2200;
-    if (e > 2200)
-        e = 2200;
-    if (e < -1000) /* a is of ordinary size: the first product is exact */
-        return a * power_of_two(-500) * power_of_two(-500) * power_of_two(e + 1000);
-    if (e > 1000)
-        return a * power_of_two(500) * power_of_two(500) * power_of_two(e - 1000);
-    return a * power_of_two(e);
+    const int64_t first = clamp_exponent(e), second = clamp_exponent(e - first);
+    return a * power_of_two(first) * power_of_two(second);
 }
 
 typedef struct {
@@ -121,7 +117,7 @@ FS_INLINE double log_wide(wide u, int64_t e)
     const int64_t exponent = (int64_t)(shifted >> 52) - 1023;
     bits -= (uint64_t)exponent << 52;
     memcpy(&fraction, &bits, sizeof fraction);
-    return log_reduced(fraction - 1.0, scale_by_power(u.low, -exponent), (double)(exponent + e));
+    return log_reduced(fraction - 1.0, u.low * power_of_two(-exponent), (double)(exponent + e));
 }
 
 /* log(1 + (m + m_low) 2^e) for m >= 0: the loss or the distance from the maximum, from the sum of
@@ -130,7 +126,7 @@ FS_INLINE double log1p_scaled(wide m, int64_t e)
 {
     if (!(m.high > 0.0) || m.high == INFINITY)
         return m.high; /* 0, NaN, inf */
-    if (e > 2000 || scale_by_power(m.high, e) > 0x1p+60)
+    if (scale_by_power(m.high, e) > 0x1p+60)
         return log_wide(m, e); /* adding one changes nothing */
     /* 1 + R as two numbers holds every digit of R, however small: no branch that data decides */
     const wide u = two_sum(1.0, scale_by_power(m.high, e));

@@ -4,6 +4,7 @@
 #include <immintrin.h>
 #include <stdint.h>
 #include "../portable.h"
+#include "avx2_wide.h"
 
 typedef float real;
 typedef __m256 v_t;
@@ -58,6 +59,42 @@ FS_INLINE real v_hmax(v_t a)
 FS_INLINE uint32_t v_eq_bits(v_t a, v_t b)
 {
     return (uint32_t)_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_EQ_OQ));
+}
+
+typedef __m256 v_mask;
+FS_INLINE v_t v_min(v_t a, v_t b) { return _mm256_min_ps(a, b); }
+FS_INLINE v_mask v_lt(v_t a, v_t b) { return _mm256_cmp_ps(a, b, _CMP_LT_OQ); }
+FS_INLINE v_mask v_eq(v_t a, v_t b) { return _mm256_cmp_ps(a, b, _CMP_EQ_OQ); }
+FS_INLINE v_t v_select(v_mask m, v_t a, v_t b) { return _mm256_blendv_ps(b, a, m); }
+FS_INLINE void v_widen(v_t a, d_t *d)
+{
+    d[0] = _mm256_cvtps_pd(_mm256_castps256_ps128(a));
+    d[1] = _mm256_cvtps_pd(_mm256_extractf128_ps(a, 1));
+}
+FS_INLINE v_t v_narrow(const d_t *d)
+{
+    const __m256 low = _mm256_castps128_ps256(_mm256_cvtpd_ps(d[0]));
+    return _mm256_insertf128_ps(low, _mm256_cvtpd_ps(d[1]), 1);
+}
+/* Pairs, then quads within either half, then halves. */
+FS_INLINE void v_transpose(v_t a[V_LANES])
+{
+    v_t b[V_LANES];
+    for (int i = 0; i < 8; i += 2) {
+        b[i] = _mm256_unpacklo_ps(a[i], a[i + 1]);
+        b[i + 1] = _mm256_unpackhi_ps(a[i], a[i + 1]);
+    }
+    for (int i = 0; i < 8; i += 4)
+        for (int k = 0; k < 2; k++) {
+            a[i + 2 * k] = _mm256_shuffle_ps(b[i + k], b[i + k + 2], 0x44);
+            a[i + 2 * k + 1] = _mm256_shuffle_ps(b[i + k], b[i + k + 2], 0xee);
+        }
+    for (int i = 0; i < 4; i++) {
+        b[i] = _mm256_permute2f128_ps(a[i], a[i + 4], 0x20);
+        b[i + 4] = _mm256_permute2f128_ps(a[i], a[i + 4], 0x31);
+    }
+    for (int i = 0; i < 8; i++)
+        a[i] = b[i];
 }
 
 typedef struct { __m256d low, high; } v_acc_t;

@@ -4,6 +4,7 @@
 #include <immintrin.h>
 #include <stdint.h>
 #include "../portable.h"
+#include "avx2_wide.h"
 
 typedef double real;
 typedef __m256d v_t;
@@ -51,6 +52,26 @@ FS_INLINE real v_hmax(v_t a)
 FS_INLINE uint32_t v_eq_bits(v_t a, v_t b)
 {
     return (uint32_t)_mm256_movemask_pd(_mm256_cmp_pd(a, b, _CMP_EQ_OQ));
+}
+
+typedef __m256d v_mask;
+FS_INLINE v_t v_min(v_t a, v_t b) { return _mm256_min_pd(a, b); }
+FS_INLINE v_mask v_lt(v_t a, v_t b) { return d_lt(a, b); }
+FS_INLINE v_mask v_eq(v_t a, v_t b) { return d_eq(a, b); }
+FS_INLINE v_t v_select(v_mask m, v_t a, v_t b) { return d_select(m, a, b); }
+FS_INLINE void v_widen(v_t a, d_t *d) { d[0] = a; }
+FS_INLINE v_t v_narrow(const d_t *d) { return d[0]; }
+FS_INLINE void v_transpose(v_t a[V_LANES])
+{
+    v_t b[V_LANES];
+    for (int i = 0; i < 4; i += 2) {
+        b[i] = _mm256_unpacklo_pd(a[i], a[i + 1]);
+        b[i + 1] = _mm256_unpackhi_pd(a[i], a[i + 1]);
+    }
+    for (int i = 0; i < 2; i++) {
+        a[i] = _mm256_permute2f128_pd(b[i], b[i + 2], 0x20);
+        a[i + 2] = _mm256_permute2f128_pd(b[i], b[i + 2], 0x31);
+    }
 }
 
 /* a * b - product, exactly, product being a * b rounded. */

@@ -4,6 +4,7 @@
 #include <immintrin.h>
 #include <stdint.h>
 #include "../portable.h"
+#include "avx512_wide.h"
 
 typedef float real;
 typedef __m512 v_t;
@@ -47,6 +48,47 @@ FS_INLINE real v_hmax(v_t a) { return _mm512_reduce_max_ps(a); }
 FS_INLINE uint32_t v_eq_bits(v_t a, v_t b)
 {
     return (uint32_t)_mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ);
+}
+
+typedef __mmask16 v_mask;
+FS_INLINE v_t v_min(v_t a, v_t b) { return _mm512_min_ps(a, b); }
+FS_INLINE v_mask v_lt(v_t a, v_t b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ); }
+FS_INLINE v_mask v_eq(v_t a, v_t b) { return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ); }
+FS_INLINE v_t v_select(v_mask m, v_t a, v_t b) { return _mm512_mask_blend_ps(m, b, a); }
+FS_INLINE void v_widen(v_t a, d_t *d)
+{
+    const __m512d pairs = _mm512_castps_pd(a);
+    d[0] = _mm512_cvtps_pd(_mm512_castps512_ps256(a));
+    d[1] = _mm512_cvtps_pd(_mm256_castpd_ps(_mm512_extractf64x4_pd(pairs, 1)));
+}
+FS_INLINE v_t v_narrow(const d_t *d)
+{
+    const __m512d low = _mm512_castps_pd(_mm512_castps256_ps512(_mm512_cvtpd_ps(d[0])));
+    const __m256d high = _mm256_castps_pd(_mm512_cvtpd_ps(d[1]));
+    return _mm512_castpd_ps(_mm512_insertf64x4(low, high, 1));
+}
+/* Pairs, then quads within each quarter; then quarters, by halves. */
+FS_INLINE void v_transpose(v_t a[V_LANES])
+{
+    v_t b[V_LANES];
+    for (int i = 0; i < 16; i += 2) {
+        b[i] = _mm512_unpacklo_ps(a[i], a[i + 1]);
+        b[i + 1] = _mm512_unpackhi_ps(a[i], a[i + 1]);
+    }
+    for (int i = 0; i < 16; i += 4)
+        for (int k = 0; k < 2; k++) {
+            a[i + 2 * k] = _mm512_shuffle_ps(b[i + k], b[i + k + 2], 0x44);
+            a[i + 2 * k + 1] = _mm512_shuffle_ps(b[i + k], b[i + k + 2], 0xee);
+        }
+    for (int i = 0; i < 16; i += 8)
+        for (int k = 0; k < 4; k++) {
+            b[i + k] = _mm512_shuffle_f32x4(a[i + k], a[i + k + 4], 0x88);
+            b[i + k + 4] = _mm512_shuffle_f32x4(a[i + k], a[i + k + 4], 0xdd);
+        }
+    for (int k = 0; k < 8; k++) {
+        a[k] = _mm512_shuffle_f32x4(b[k], b[k + 8], 0x88);
+        a[k + 8] = _mm512_shuffle_f32x4(b[k], b[k + 8], 0xdd);
+    }
 }
 
 typedef struct { __m512d low, high; } v_acc_t;

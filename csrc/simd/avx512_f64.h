@@ -4,6 +4,7 @@
 #include <immintrin.h>
 #include <stdint.h>
 #include "../portable.h"
+#include "avx512_wide.h"
 
 typedef double real;
 typedef __m512d v_t;
@@ -41,6 +42,34 @@ FS_INLINE real v_hmax(v_t a) { return _mm512_reduce_max_pd(a); }
 FS_INLINE uint32_t v_eq_bits(v_t a, v_t b)
 {
     return (uint32_t)_mm512_cmp_pd_mask(a, b, _CMP_EQ_OQ);
+}
+
+typedef __mmask8 v_mask;
+FS_INLINE v_t v_min(v_t a, v_t b) { return _mm512_min_pd(a, b); }
+FS_INLINE v_mask v_lt(v_t a, v_t b) { return d_lt(a, b); }
+FS_INLINE v_mask v_eq(v_t a, v_t b) { return d_eq(a, b); }
+FS_INLINE v_t v_select(v_mask m, v_t a, v_t b) { return d_select(m, a, b); }
+FS_INLINE void v_widen(v_t a, d_t *d) { d[0] = a; }
+FS_INLINE v_t v_narrow(const d_t *d) { return d[0]; }
+/* Pairs within each quarter; then quarters, by halves. */
+FS_INLINE void v_transpose(v_t a[V_LANES])
+{
+    v_t b[V_LANES];
+    for (int i = 0; i < 8; i += 2) {
+        b[i] = _mm512_unpacklo_pd(a[i], a[i + 1]);
+        b[i + 1] = _mm512_unpackhi_pd(a[i], a[i + 1]);
+    }
+    for (int i = 0; i < 8; i += 4)
+        for (int k = 0; k < 2; k++) {
+            a[i + k] = _mm512_shuffle_f64x2(b[i + k], b[i + k + 2], 0x88);
+            a[i + k + 2] = _mm512_shuffle_f64x2(b[i + k], b[i + k + 2], 0xdd);
+        }
+    for (int k = 0; k < 4; k++) {
+        b[k] = _mm512_shuffle_f64x2(a[k], a[k + 4], 0x88);
+        b[k + 4] = _mm512_shuffle_f64x2(a[k], a[k + 4], 0xdd);
+    }
+    for (int i = 0; i < 8; i++)
+        a[i] = b[i];
 }
 
 /* a * b - product, exactly, product being a * b rounded. */

@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <string.h>
 #include "../portable.h"
+#include "neon_wide.h"
 
 typedef float real;
 typedef float32x4_t v_t;
@@ -58,6 +59,26 @@ FS_INLINE uint32_t v_eq_bits(v_t a, v_t b)
 {
     static const uint32_t bit[V_LANES] = {1, 2, 4, 8};
     return vaddvq_u32(vandq_u32(vceqq_f32(a, b), vld1q_u32(bit)));
+}
+
+typedef uint32x4_t v_mask;
+FS_INLINE v_t v_min(v_t a, v_t b) { return vbslq_f32(vcltq_f32(a, b), a, b); }
+FS_INLINE v_mask v_lt(v_t a, v_t b) { return vcltq_f32(a, b); }
+FS_INLINE v_mask v_eq(v_t a, v_t b) { return vceqq_f32(a, b); }
+FS_INLINE v_t v_select(v_mask m, v_t a, v_t b) { return vbslq_f32(m, a, b); }
+FS_INLINE void v_widen(v_t a, d_t *d)
+{
+    d[0] = vcvt_f64_f32(vget_low_f32(a));
+    d[1] = vcvt_high_f64_f32(a);
+}
+FS_INLINE v_t v_narrow(const d_t *d) { return vcvt_high_f32_f64(vcvt_f32_f64(d[0]), d[1]); }
+FS_INLINE void v_transpose(v_t a[V_LANES])
+{
+    const float32x4x2_t low = vtrnq_f32(a[0], a[1]), high = vtrnq_f32(a[2], a[3]);
+    a[0] = vcombine_f32(vget_low_f32(low.val[0]), vget_low_f32(high.val[0]));
+    a[1] = vcombine_f32(vget_low_f32(low.val[1]), vget_low_f32(high.val[1]));
+    a[2] = vcombine_f32(vget_high_f32(low.val[0]), vget_high_f32(high.val[0]));
+    a[3] = vcombine_f32(vget_high_f32(low.val[1]), vget_high_f32(high.val[1]));
 }
 
 typedef struct { float64x2_t low, high; } v_acc_t;

@@ -4,6 +4,7 @@
 #include <arm_neon.h>
 #include <stdint.h>
 #include "../portable.h"
+#include "neon_wide.h"
 
 typedef double real;
 typedef float64x2_t v_t;
@@ -44,6 +45,20 @@ FS_INLINE uint32_t v_eq_bits(v_t a, v_t b)
 {
     const uint64x2_t equal = vceqq_f64(a, b);
     return (uint32_t)((vgetq_lane_u64(equal, 0) & 1u) | (vgetq_lane_u64(equal, 1) & 2u));
+}
+
+typedef uint64x2_t v_mask;
+FS_INLINE v_t v_min(v_t a, v_t b) { return d_min(a, b); }
+FS_INLINE v_mask v_lt(v_t a, v_t b) { return d_lt(a, b); }
+FS_INLINE v_mask v_eq(v_t a, v_t b) { return d_eq(a, b); }
+FS_INLINE v_t v_select(v_mask m, v_t a, v_t b) { return d_select(m, a, b); }
+FS_INLINE void v_widen(v_t a, d_t *d) { d[0] = a; }
+FS_INLINE v_t v_narrow(const d_t *d) { return d[0]; }
+FS_INLINE void v_transpose(v_t a[V_LANES])
+{
+    const v_t first = vzip1q_f64(a[0], a[1]);
+    a[1] = vzip2q_f64(a[0], a[1]);
+    a[0] = first;
 }
 
 /* a * b - product, exactly, product being a * b rounded. */

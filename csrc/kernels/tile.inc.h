@@ -1,0 +1,185 @@
+/* Rows side by side: a tile holds V_LANES rows to a group, a row in each lane, class after class.
+ *
+ *   tile[(group * n + j) * V_LANES + lane]
+ *
+ * Rows that lie side by side in memory already (a class axis that is not the last) are copied by
+ * vectors, contiguous ones are transposed in registers. Short contiguous rows go by `fold` of them
+ * in one lane of what is transposed, so that its vectors are full: row 0 to fold - 1 are lane 0 of
+ * the first `fold` groups. Nothing outside the rows is read or written. */
+
+typedef struct {
+    int64_t groups, fold;
+} tile_map;
+
+/* The row in lane 0 of a group; the next lane holds the row `fold` further. */
+FS_INLINE int64_t first_row(const tile_map *map, int64_t group)
+{
+    return group / map->fold * map->fold * V_LANES + group % map->fold;
+}
+
+/* The smallest of the folds that divide the groups and waste the least. */
+FS_INLINE int64_t best_fold(int64_t n, int64_t groups)
+{
+    int64_t best = 1, best_waste = V_LANES; /* lanes that stay empty, to the V_LANES rows */
+    for (int64_t fold = 1; fold <= V_LANES && fold <= groups; fold *= 2) {
+        const int64_t over = fold * n % V_LANES, waste = (over ? V_LANES - over : 0) * V_LANES;
+        if (groups % fold == 0 && waste / fold < best_waste) {
+            best = fold;
+            best_waste = waste / fold;
+        }
+    }
+    return best;
+}
+
+FS_INLINE int lies_packed(int64_t n, int64_t step, int64_t class_step)
+{
+    return n > 1 && class_step == 1 && step == n;
+}
+
+FS_INLINE tile_map map_tile(const fs_rows *rows)
+{
+    tile_map map = {(rows->rows + V_LANES - 1) / V_LANES, 1};
+    if (rows->rows % V_LANES == 0 && lies_packed(rows->n, rows->x_step, rows->x_class) &&
+        (!rows->y || lies_packed(rows->n, rows->y_step, rows->y_class)))
+        map.fold = best_fold(rows->n, map.groups);
+    return map;
+}
+
+/* Up to V_LANES strips of `length` elements, `step` apart. `packed` elements from x on may be read,
+ * or where that is 0, nothing beyond a strip's own. */
+FS_SHARED void load_strips(const real *x, int64_t step, int64_t length, int64_t strips,
+                           int64_t packed, real *tile)
+{
+    v_t a[V_LANES];
+    for (int64_t at = 0; at < length; at += V_LANES) {
+        if (strips == V_LANES && (V_LANES - 1) * step + at + V_LANES <= packed) {
+            for (int l = 0; l < V_LANES; l++)
+                a[l] = v_load(x + l * step + at);
+        } else {
+            for (int l = 0; l < V_LANES; l++) {
+                const int64_t left = (packed ? packed - l * step : length) - at;
+                a[l] = v_set1(0);
+                if (l < strips)
+                    a[l] = left >= V_LANES ? v_load(x + l * step + at)
+                                           : v_load_part(x + l * step + at, left, a[l]);
+            }
+        }
+        v_transpose(a);
+        for (int i = 0; i < V_LANES; i++)
+            v_store(tile + (at + i) * V_LANES, a[i]);
+    }
+}
+
+/* Back again. A packed strip's last vector spills into the next strip, which is written after it:
+ * hence the order, from the end of the strips to their beginning. */
+FS_SHARED void store_strips(const real *tile, int64_t length, int64_t strips, real *y, int64_t step,
+                            int64_t packed)
+{
+    v_t a[V_LANES];
+    for (int64_t at = (length - 1) / V_LANES * V_LANES; at >= 0; at -= V_LANES) {
+        for (int i = 0; i < V_LANES; i++)
+            a[i] = v_load(tile + (at + i) * V_LANES);
+        v_transpose(a);
+        if (strips == V_LANES && (V_LANES - 1) * step + at + V_LANES <= packed) {
+            for (int l = 0; l < V_LANES; l++)
+                v_store(y + l * step + at, a[l]);
+            continue;
+        }
+        for (int l = 0; l < V_LANES && l < strips; l++) {
+            const int64_t left = (packed ? packed - l * step : length) - at;
+            if (left >= V_LANES)
+                v_store(y + l * step + at, a[l]);
+            else
+                v_store_part(y + l * step + at, a[l], left);
+        }
+    }
+}
+
+/* Rows side by side in memory: vectors as they are. */
+FS_INLINE void load_columns(const fs_rows *rows, const tile_map *map)
+{
+    const int64_t n = rows->n, part = rows->rows % V_LANES, whole = rows->rows / V_LANES;
+    const real *x = (const real *)rows->x;
+    real *tile = (real *)rows->tile;
+    for (int64_t j = 0; j < n; j++, x += rows->x_class) {
+        for (int64_t g = 0; g < whole; g++)
+            v_store(tile + (g * n + j) * V_LANES, v_load(x + g * V_LANES));
+        if (whole < map->groups)
+            v_store(tile + (whole * n + j) * V_LANES,
+                    v_load_part(x + whole * V_LANES, part, v_set1(0)));
+    }
+}
+
+FS_INLINE void store_columns(const fs_rows *rows, const tile_map *map)
+{
+    const int64_t n = rows->n, part = rows->rows % V_LANES, whole = rows->rows / V_LANES;
+    const real *tile = (const real *)rows->tile;
+    real *y = (real *)rows->y;
+    for (int64_t j = 0; j < n; j++, y += rows->y_class) {
+        for (int64_t g = 0; g < whole; g++)
+            v_store(y + g * V_LANES, v_load(tile + (g * n + j) * V_LANES));
+        if (whole < map->groups)
+            v_store_part(y + whole * V_LANES, v_load(tile + (whole * n + j) * V_LANES), part);
+    }
+}
+
+/* Any other strides, element by element. */
+FS_INLINE void load_scattered(const fs_rows *rows)
+{
+    const real *x = (const real *)rows->x;
+    real *tile = (real *)rows->tile;
+    const int64_t lanes = (rows->rows + V_LANES - 1) / V_LANES * V_LANES;
+    fill(tile, lanes * rows->n, 0);
+    for (int64_t j = 0; j < rows->n; j++)
+        for (int64_t i = 0; i < rows->rows; i++)
+            tile[(i / V_LANES * rows->n + j) * V_LANES + i % V_LANES] =
+                x[i * rows->x_step + j * rows->x_class];
+}
+
+FS_INLINE void store_scattered(const fs_rows *rows)
+{
+    const real *tile = (const real *)rows->tile;
+    real *y = (real *)rows->y;
+    for (int64_t j = 0; j < rows->n; j++)
+        for (int64_t i = 0; i < rows->rows; i++)
+            y[i * rows->y_step + j * rows->y_class] =
+                tile[(i / V_LANES * rows->n + j) * V_LANES + i % V_LANES];
+}
+
+FS_SHARED tile_map load_tile(const fs_rows *rows)
+{
+    const tile_map map = map_tile(rows);
+    const int64_t length = rows->n * map.fold, step = rows->x_step * map.fold;
+    const real *x = (const real *)rows->x;
+    real *tile = (real *)rows->tile;
+    int64_t left = rows->rows / map.fold; /* strips */
+    if (rows->x_class == 1 && rows->n > 1) {
+        const int packed = lies_packed(rows->n, rows->x_step, rows->x_class);
+        for (; left > 0; left -= V_LANES, x += V_LANES * step, tile += V_LANES * length)
+            load_strips(x, step, length, left < V_LANES ? left : V_LANES, packed ? left * step : 0,
+                        tile);
+    } else if (rows->x_step == 1) {
+        load_columns(rows, &map);
+    } else {
+        load_scattered(rows);
+    }
+    return map;
+}
+
+FS_SHARED void store_tile(const fs_rows *rows, const tile_map *map)
+{
+    const int64_t length = rows->n * map->fold, step = rows->y_step * map->fold;
+    const real *tile = (const real *)rows->tile;
+    real *y = (real *)rows->y;
+    int64_t left = rows->rows / map->fold;
+    if (rows->y_class == 1 && rows->n > 1) {
+        const int packed = lies_packed(rows->n, rows->y_step, rows->y_class);
+        for (; left > 0; left -= V_LANES, y += V_LANES * step, tile += V_LANES * length)
+            store_strips(tile, length, left < V_LANES ? left : V_LANES, y, step,
+                         packed ? left * step : 0);
+    } else if (rows->y_step == 1) {
+        store_columns(rows, map);
+    } else {
+        store_scattered(rows);
+    }
+}
