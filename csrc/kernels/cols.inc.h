@@ -8,12 +8,6 @@ typedef struct {
     d_wide sum[D_PARTS]; /* times 2^(HEADROOM - K); NaN where a row has no softmax */
 } cols_state;
 
-/* A logit taken out of a row while the others are summed: e^-inf adds nothing. */
-typedef struct {
-    int64_t at[V_LANES]; /* in the tile's group */
-    real logit[V_LANES];
-} taken_out;
-
 FS_INLINE v_t cols_max(const real *tile, int64_t n)
 {
     v_t a = v_set1((real)-INFINITY), b = a;
@@ -42,18 +36,28 @@ FS_INLINE cols_largest find_largest(const real *tile, int64_t n)
     return found;
 }
 
-FS_INLINE void take_out(real *tile, taken_out *pivot)
+/* The logit of one class of each row, taken out of the tile while the others are summed, since
+ * e^-inf adds nothing. */
+typedef struct {
+    int64_t at[V_LANES];
+    real logit[V_LANES];
+} taken_out;
+
+FS_INLINE void take_out(real *tile, v_t pivot, taken_out *out)
 {
+    real class[V_LANES];
+    v_store(class, pivot);
     for (int l = 0; l < V_LANES; l++) {
-        pivot->logit[l] = tile[pivot->at[l]];
-        tile[pivot->at[l]] = (real)-INFINITY;
+        out->at[l] = (int64_t)class[l] * V_LANES + l;
+        out->logit[l] = tile[out->at[l]];
+        tile[out->at[l]] = (real)-INFINITY;
     }
 }
 
-FS_INLINE void put_back(real *tile, const taken_out *pivot)
+FS_INLINE void put_back(real *tile, const taken_out *out)
 {
     for (int l = 0; l < V_LANES; l++)
-        tile[pivot->at[l]] = pivot->logit[l];
+        tile[out->at[l]] = out->logit[l];
 }
 
 FS_INLINE v_t cols_shift(v_t max)
@@ -68,106 +72,184 @@ FS_INLINE v_t cols_shift(v_t max)
 
 typedef struct { d_t sum[COLUMNS][D_PARTS], error[COLUMNS][D_PARTS]; } cols_sums;
 
-FS_INLINE void column_done(const term_sums *column, int64_t c, cols_sums *sums)
+/* A column's sum as float64: less what it started from, which is exact. */
+FS_INLINE void column_done(v_t sum, v_t error, int64_t c, cols_sums *sums)
 {
-    d_t error[D_PARTS];
-    v_widen(column->sum, sums->sum[c]);
-    v_widen(column->error, error);
+    d_t wide_sum[D_PARTS], wide_error[D_PARTS];
+    v_widen(sum, wide_sum);
+    v_widen(error, wide_error);
     for (int p = 0; p < D_PARTS; p++) {
-        const d_t sum = d_sub(sums->sum[c][p], d_set1((double)ABOVE)); /* exact */
-        sums->sum[c][p] = FS_F64 ? sum : d_add(sum, error[p]);
-        sums->error[c][p] = error[p];
+        const d_t own = d_sub(wide_sum[p], d_set1((double)ABOVE));
+        sums->sum[c][p] = FS_F64 ? own : d_add(own, wide_error[p]);
+        if (FS_F64)
+            sums->error[c][p] = wide_error[p];
     }
 }
 
-/* The terms of `count` neighbouring columns, each added up down the row; kept in the tile if asked. */
-FS_INLINE void cols_terms4(real *tile, int64_t n, int64_t c, int count, v_t shift, int keep,
-                           const exp_scale *scale, cols_sums *sums)
+/* A column of one term: nothing to add up, and in float32 nothing to round. */
+FS_INLINE void column_of_one(v_t t, int64_t c, cols_sums *sums)
 {
-    term_sums column[4];
-    for (int i = 0; i < count; i++) {
-        column[i].sum = v_set1(ABOVE);
-        column[i].error = v_set1(0);
+    if (FS_F64) {
+        const v_t sum = v_add(v_set1(ABOVE), t);
+        column_done(sum, v_sub(t, v_sub(sum, v_set1(ABOVE))), c, sums);
+    } else {
+        v_widen(t, sums->sum[c]);
     }
-    for (int64_t j = c; j < n; j += COLUMNS) {
-        v_t t[4];
-        const int here = n - j < count ? (int)(n - j) : count;
-        for (int i = 0; i < here; i++)
-            t[i] = v_sub(v_load(tile + (j + i) * V_LANES), shift);
-        if (here == 4)
-            exp_scaled4(t, scale);
-        else
-            for (int i = 0; i < here; i++)
-                t[i] = exp_scaled(t[i], scale);
-        for (int i = 0; i < here; i++) {
-            if (keep)
-                v_store(tile + (j + i) * V_LANES, t[i]);
-            terms_add(&column[i], t[i]);
-        }
-    }
+}
+
+typedef struct {
+    int keep;  /* the terms take the logits' place; known to the compiler, as is has_pivot */
+    int has_pivot;
+    v_t pivot; /* a class of each row whose term is 0 */
+    v_t shift;
+    exp_scale scale;
+} cols_plan;
+
+/* The terms of classes j to j + count - 1, count being known to the compiler; 0 for the pivot. */
+FS_INLINE void cols_terms(real *tile, int64_t j, int count, const cols_plan *plan, v_t *t)
+{
     for (int i = 0; i < count; i++)
-        column_done(&column[i], c + i, sums);
+        t[i] = v_sub(v_load(tile + (j + i) * V_LANES), plan->shift);
+    if (count == 4)
+        exp_scaled4(t, &plan->scale);
+    else
+        t[0] = exp_scaled(t[0], &plan->scale);
+    for (int i = 0; i < count; i++) {
+        if (plan->has_pivot)
+            t[i] = v_select(v_eq(plan->pivot, v_set1((real)(j + i))), v_set1(0), t[i]);
+        if (plan->keep)
+            v_store(tile + (j + i) * V_LANES, t[i]);
+    }
+}
+
+/* Up to COLUMNS classes. */
+FS_INLINE void sum_short(real *tile, int64_t n, const cols_plan *plan, cols_sums *sums)
+{
+    v_t t[4];
+    int64_t j = 0;
+    for (; j + 4 <= n; j += 4) {
+        cols_terms(tile, j, 4, plan, t);
+        for (int i = 0; i < 4; i++)
+            column_of_one(t[i], j + i, sums);
+    }
+    for (; j < n; j++) {
+        cols_terms(tile, j, 1, plan, t);
+        column_of_one(t[0], j, sums);
+    }
+}
+
+/* More than COLUMNS: four columns at a time, down the classes; then what is short of four. */
+FS_INLINE void sum_long(real *tile, int64_t n, const cols_plan *plan, cols_sums *sums)
+{
+    for (int64_t c = 0; c < COLUMNS; c += 4) {
+        term_sums column[4];
+        v_t t[4];
+        int64_t j = c;
+        for (int i = 0; i < 4; i++) {
+            column[i].sum = v_set1(ABOVE);
+            column[i].error = v_set1(0);
+        }
+        for (; j + 4 <= n; j += COLUMNS) {
+            cols_terms(tile, j, 4, plan, t);
+            for (int i = 0; i < 4; i++)
+                terms_add(&column[i], t[i]);
+        }
+        for (int i = 0; i < 4 && j + i < n; i++) {
+            cols_terms(tile, j + i, 1, plan, t);
+            terms_add(&column[i], t[0]);
+        }
+        for (int i = 0; i < 4; i++)
+            column_done(column[i].sum, column[i].error, c + i, sums);
+    }
 }
 
 /* Columns joined by halves; those that a short row does not have are zero. */
-FS_INLINE d_wide join_cols(cols_sums *sums, int64_t n, int p)
+FS_INLINE void join_cols(cols_sums *sums, int64_t n, d_wide *total)
 {
     const int64_t present = n < COLUMNS ? n : COLUMNS;
-    for (int half = COLUMNS / 2; half > 0; half /= 2)
-        for (int i = 0; i < half && i + half < present; i++) {
+    for (int64_t half = COLUMNS / 2; half > 0; half /= 2)
+        for (int64_t i = 0; i < half && i + half < present; i++)
+            for (int p = 0; p < D_PARTS; p++) {
 #if FS_F64
-            const d_wide pair = d_two_sum(sums->sum[i][p], sums->sum[i + half][p]);
-            const d_t error = d_add(sums->error[i][p], sums->error[i + half][p]);
-            sums->sum[i][p] = pair.high;
-            sums->error[i][p] = d_add(error, pair.low);
+                const d_wide pair = d_two_sum(sums->sum[i][p], sums->sum[i + half][p]);
+                const d_t error = d_add(sums->error[i][p], sums->error[i + half][p]);
+                sums->sum[i][p] = pair.high;
+                sums->error[i][p] = d_add(error, pair.low);
 #else
-            sums->sum[i][p] = d_add(sums->sum[i][p], sums->sum[i + half][p]);
+                sums->sum[i][p] = d_add(sums->sum[i][p], sums->sum[i + half][p]);
 #endif
-        }
-    const d_wide sum = d_wide_of(sums->sum[0][p], d_set1(0.0));
-    if (!FS_F64)
-        return sum;
-    const d_wide exact = d_wide_add(sum, d_wide_of(sums->error[0][p], d_set1(0.0)));
-    return d_wide_of(d_if_finite(sum.high, exact.high, sum.high),
-                     d_if_finite(sum.high, exact.low, d_set1(0.0)));
-}
-
-/* max: of the row, with whatever was taken out of it; others: without. */
-FS_SHARED void cols_sweep(real *tile, int64_t n, v_t max, v_t others, int keep, cols_state *state)
-{
-    cols_sums sums;
-    d_t wide_max[D_PARTS];
-    state->max = max;
-    state->shift = cols_shift(max);
-    state->K = binary_exponents(v_sub(others, state->shift));
-    const exp_scale scale = exp_scale_of(state->K);
-    int64_t c = 0;
-    for (; c < COLUMNS && c + 4 <= n; c += 4)
-        cols_terms4(tile, n, c, 4, state->shift, keep, &scale, &sums);
-    if (c < COLUMNS && c < n)
-        cols_terms4(tile, n, c, (int)(n - c), state->shift, keep, &scale, &sums);
-    v_widen(max, wide_max);
+            }
     for (int p = 0; p < D_PARTS; p++) {
-        const d_wide sum = join_cols(&sums, n, p);
-        state->sum[p].high = d_if_finite(wide_max[p], sum.high, d_set1(NAN));
-        state->sum[p].low = d_if_finite(wide_max[p], sum.low, d_set1(0.0));
+        total[p] = d_wide_of(sums->sum[0][p], d_set1(0.0));
+        if (FS_F64) { /* of inf or NaN the errors are NaN */
+            const d_t error = d_if_finite(total[p].high, sums->error[0][p], d_set1(0.0));
+            total[p] = d_wide_add(total[p], d_wide_of(error, d_set1(0.0)));
+        }
     }
 }
 
-/* The state without the first of the largest, which stays in the tile. */
-FS_INLINE void cols_sweep_largest(real *tile, int64_t n, cols_state *state)
+/* Shift, K and the powers of two for rows whose largest summed logits are `others`. */
+FS_INLINE void cols_begin(v_t max, v_t others, cols_plan *plan, cols_state *state)
 {
-    taken_out pivot;
-    real index[V_LANES];
-    const cols_largest largest = find_largest(tile, n);
-    v_store(index, largest.index);
-    for (int l = 0; l < V_LANES; l++)
-        pivot.at[l] = (int64_t)index[l] * V_LANES + l;
-    take_out(tile, &pivot);
-    /* as max_without(): with one element to a column K does not matter */
-    const v_t others = !FS_F64 && n <= COLUMNS ? largest.max : cols_max(tile, n);
-    cols_sweep(tile, n, largest.max, others, 0, state);
-    put_back(tile, &pivot);
+    state->max = max;
+    state->shift = plan->shift = cols_shift(max);
+    state->K = binary_exponents(v_sub(others, state->shift));
+    plan->scale = exp_scale_of(state->K);
+}
+
+FS_INLINE void cols_end(cols_sums *sums, int64_t n, cols_state *state)
+{
+    d_t max[D_PARTS];
+    join_cols(sums, n, state->sum);
+    v_widen(state->max, max);
+    for (int p = 0; p < D_PARTS; p++) {
+        state->sum[p].high = d_if_finite(max[p], state->sum[p].high, d_set1(NAN));
+        state->sum[p].low = d_if_finite(max[p], state->sum[p].low, d_set1(0.0));
+    }
+}
+
+/* All terms, which take the logits' place. */
+FS_SHARED void cols_sweep_all(real *tile, int64_t n, cols_state *state)
+{
+    cols_sums sums;
+    cols_plan plan = {1, 0, v_set1(0), v_set1(0), exp_scale_of(v_set1(0))};
+    const v_t max = cols_max(tile, n);
+    cols_begin(max, max, &plan, state);
+    if (n <= COLUMNS)
+        sum_short(tile, n, &plan, &sums);
+    else
+        sum_long(tile, n, &plan, &sums);
+    cols_end(&sums, n, state);
+}
+
+/* All but the pivots. Short rows blend their terms out: scalar stores that vector loads have to wait
+ * for cost more than that. In longer rows they do not. */
+FS_INLINE void cols_sweep_but(real *tile, int64_t n, v_t max, v_t pivot, int keep,
+                              cols_state *state)
+{
+    cols_sums sums;
+    cols_plan plan = {keep, 1, pivot, v_set1(0), exp_scale_of(v_set1(0))};
+    if (!FS_F64 && n <= COLUMNS) { /* as in max_without(), K does not matter */
+        cols_begin(max, max, &plan, state);
+        sum_short(tile, n, &plan, &sums);
+    } else {
+        taken_out out;
+        take_out(tile, pivot, &out);
+        plan.has_pivot = 0;
+        cols_begin(max, cols_max(tile, n), &plan, state);
+        if (n <= COLUMNS)
+            sum_short(tile, n, &plan, &sums);
+        else
+            sum_long(tile, n, &plan, &sums);
+        put_back(tile, &out);
+    }
+    cols_end(&sums, n, state);
+}
+
+FS_SHARED void cols_sweep_largest(real *tile, int64_t n, cols_state *state)
+{
+    const cols_largest found = find_largest(tile, n);
+    cols_sweep_but(tile, n, found.max, found.index, 0, state);
 }
 
 /* log(1 + R) of a state whose pivot is the maximum, as log_ratio(). */

@@ -1,41 +1,42 @@
 /* cross-entropy of hard targets, and its gradient, with a row in each lane: the formulas of
- * cross_entropy.inc.h. The target is taken out of the tile while the others are summed. */
+ * cross_entropy.inc.h. */
 
 /* A group's rows: what the driver knows of them, and the results. Lanes without a row, and rows that
  * are not counted, go along with target 0. */
 typedef struct {
-    taken_out target;
-    d_t logit[D_PARTS];
+    int64_t at[V_LANES]; /* the targets in the tile */
+    real target[V_LANES], logit[V_LANES];
+    d_t wide_logit[D_PARTS];
     double factor[V_LANES], z_factor[V_LANES];
     double loss[V_LANES], lse[V_LANES];
     real at_target[V_LANES]; /* of the gradient */
     real high[V_LANES], low[V_LANES], lift[2][V_LANES];
-    int counted[V_LANES], all_counted;
+    int counted[V_LANES];
 } cols_group;
 
-FS_INLINE void begin_group(const fs_rows *rows, const tile_map *map, int64_t g, cols_group *group)
+FS_INLINE void begin_group(const fs_rows *rows, const tile_map *map, int64_t g, int grad,
+                           const real *tile, cols_group *group)
 {
     int64_t row = first_row(map, g);
-    group->all_counted = 1;
     for (int l = 0; l < V_LANES; l++, row += map->fold) {
-        const int here = row < rows->rows, counted = here && rows->target[row] >= 0;
+        const int counted = row < rows->rows && rows->target[row] >= 0;
+        const int64_t target = counted ? rows->target[row] : 0;
         group->counted[l] = counted;
-        group->all_counted &= counted;
-        group->target.at[l] = (counted ? rows->target[row] : 0) * V_LANES + l;
-        group->factor[l] = counted && rows->factor ? rows->factor[row] : 0.0;
-        group->z_factor[l] = counted && rows->z_factor ? rows->z_factor[row] : 0.0;
+        group->at[l] = target * V_LANES + l;
+        group->target[l] = (real)target;
+        group->logit[l] = tile[group->at[l]];
+        if (grad) {
+            group->factor[l] = counted ? rows->factor[row] : 0.0;
+            group->z_factor[l] = counted ? rows->z_factor[row] : 0.0;
+        }
     }
 }
 
-/* As sweep_target(): the sum of the others, and the group's targets beside it. */
+/* As sweep_target(): the sum of the others. */
 FS_INLINE void sweep_targets(real *tile, int64_t n, int keep, cols_group *group, cols_state *state)
 {
-    take_out(tile, &group->target);
-    const v_t logit = v_load(group->target.logit), others = cols_max(tile, n);
-    const v_t max = v_max(logit, others);
-    v_widen(logit, group->logit);
-    /* as max_without(): with one element to a column K does not matter */
-    cols_sweep(tile, n, max, !FS_F64 && n <= COLUMNS ? max : others, keep, state);
+    v_widen(v_load(group->logit), group->wide_logit);
+    cols_sweep_but(tile, n, cols_max(tile, n), v_load(group->target), keep, state);
 }
 
 typedef struct {
@@ -45,11 +46,13 @@ typedef struct {
     d_wide own;         /* e^(x_t - shift), on the scale of K - d */
 } cols_target;
 
-FS_INLINE cols_target split_targets(const cols_state *state, const cols_group *group, int p)
+/* with_sum: not needed for the loss alone. */
+FS_INLINE cols_target split_targets(const cols_state *state, const cols_group *group, int p,
+                                    int with_sum)
 {
     cols_target t;
     d_t K[D_PARTS], shift[D_PARTS];
-    const d_t x_t = group->logit[p], headroom = d_set1(HEADROOM);
+    const d_t x_t = group->wide_logit[p], headroom = d_set1(HEADROOM);
     v_widen(state->K, K);
     v_widen(state->shift, shift);
     t.K = K[p];
@@ -62,6 +65,8 @@ FS_INLINE cols_target split_targets(const cols_state *state, const cols_group *g
     t.inverse = d_exp_wide(distance);
     const d_t exponent = d_negative(t.inverse.exponent), scale = d_max(exponent, t.K);
     t.d = d_sub(t.K, scale);
+    if (!with_sum)
+        return t;
     t.own = d_wide_scale(d_wide_quotient(d_set1(1.0), t.inverse.fraction),
                          d_power(d_add(d_sub(headroom, scale), exponent)));
     t.sum = d_wide_add(d_wide_scale(t.rest, d_power(t.d)), t.own);
@@ -134,13 +139,13 @@ FS_INLINE void grad_factors(const cols_target *t, const d_t *lse, double z_loss,
     store_factor(factor, d, group);
 }
 
-FS_SHARED void finish_group(const cols_state *state, double z_loss, int grad, cols_group *group)
+FS_INLINE void finish_group(const cols_state *state, double z_loss, int grad, cols_group *group)
 {
     cols_target target[D_PARTS];
     d_t lse[D_PARTS];
     for (int p = 0; p < D_PARTS; p++) {
-        target[p] = split_targets(state, group, p);
-        d_store(group->loss + p * D_LANES, loss_of_targets(&target[p], group->logit[p]));
+        target[p] = split_targets(state, group, p, grad || z_loss != 0.0);
+        d_store(group->loss + p * D_LANES, loss_of_targets(&target[p], group->wide_logit[p]));
         lse[p] = z_loss != 0.0 ? lse_of_targets(&target[p]) : d_set1(0.0);
         d_store(group->lse + p * D_LANES, lse[p]);
     }
@@ -161,7 +166,7 @@ FS_INLINE void write_gradient(real *tile, int64_t n, const cols_group *group)
         v_store(tile + j * V_LANES, times_factor(t, high, low));
     }
     for (int l = 0; l < V_LANES; l++) {
-        tile[group->target.at[l]] = group->at_target[l];
+        tile[group->at[l]] = group->at_target[l];
         for (int64_t j = 0; !group->counted[l] && j < n; j++)
             tile[j * V_LANES + l] = 0;
     }
@@ -174,7 +179,7 @@ FS_INLINE void cross_entropy_tile(const fs_rows *rows, int grad)
     for (int64_t g = 0; g < map.groups; g++, tile += rows->n * V_LANES) {
         cols_group group;
         cols_state state;
-        begin_group(rows, &map, g, &group);
+        begin_group(rows, &map, g, grad, tile, &group);
         sweep_targets(tile, rows->n, grad, &group, &state);
         finish_group(&state, rows->z_loss, grad, &group);
         if (grad)

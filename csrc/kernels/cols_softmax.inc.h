@@ -9,8 +9,7 @@ static void softmax_cols(const fs_rows *rows)
         cols_state state;
         d_wide factor[D_PARTS];
         v_t high, low;
-        const v_t max = cols_max(tile, rows->n);
-        cols_sweep(tile, rows->n, max, max, 1, &state);
+        cols_sweep_all(tile, rows->n, &state);
         for (int p = 0; p < D_PARTS; p++)
             factor[p] = d_wide_quotient(d_set1(1.0), state.sum[p]);
         split_lanes(factor, &high, &low);

@@ -92,7 +92,8 @@ FS_INLINE wide_exp exp_wide(wide z)
 }
 
 /* log of (1 + f + f_low) 2^e, with 1 + f in [sqrt(1/2), sqrt(2)]. The arrangement of the terms,
- * which keeps the small ones apart, is that of FreeBSD's msun, e_log.c. */
+ * which keeps the small ones apart, is that of FreeBSD's msun, e_log.c. 1 / (1 + f) is
+ * (1 - s) / (1 + s), taken to s^3: f_low is below 2^-53, and 2^-9 of it too small to matter. */
 FS_INLINE double log_reduced(double f, double f_low, double e)
 {
     const double s = f / (2.0 + f), z = s * s, half_square = 0.5 * f * f;
@@ -102,7 +103,8 @@ FS_INLINE double log_reduced(double f, double f_low, double e)
     p = fma(p, z, LOG_L2);
     p = fma(p, z, LOG_L1);
     p = fma(p, z, LOG_L0);
-    const double small = fma(s, fma(p, z, half_square), fma(e, LN2_REST, f_low / (1.0 + f)));
+    const double own = fma(e, LN2_REST, f_low * (1.0 - 2.0 * s * (1.0 - s * (1.0 - s))));
+    const double small = fma(s, fma(p, z, half_square), own);
     return fma(e, LN2_HEAD, f - (half_square - small));
 }
 

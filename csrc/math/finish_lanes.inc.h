@@ -117,7 +117,9 @@ FS_INLINE d_t d_log_reduced(d_t f, d_t f_low, d_t e)
     p = d_fma(p, z, d_set1(LOG_L2));
     p = d_fma(p, z, d_set1(LOG_L1));
     p = d_fma(p, z, d_set1(LOG_L0));
-    const d_t own = d_fma(e, d_set1(LN2_REST), d_div(f_low, d_add(d_set1(1.0), f)));
+    const d_t one = d_set1(1.0), third = d_sub(one, d_mul(s, d_sub(one, s)));
+    const d_t inverse = d_sub(one, d_mul(d_mul(d_set1(2.0), s), third));
+    const d_t own = d_fma(e, d_set1(LN2_REST), d_mul(f_low, inverse));
     const d_t small = d_fma(s, d_fma(p, z, half_square), own);
     return d_fma(e, d_set1(LN2_HEAD), d_sub(f, d_sub(half_square, small)));
 }
