@@ -110,32 +110,53 @@ static void store_value(const fs_call *call, char *to, double value)
         *(double *)(void *)to = value;
 }
 
-/* Weighs a tile's losses and stores or sums them. 0 times an infinite loss is 0: a class or sample
- * of weight 0 costs nothing, while NaN still shows. */
-static void take_losses(plan *p, int64_t row, const fs_rows *rows,
-                        const fs_sample_factors *factors, const int64_t *offsets)
-{
-    const int64_t step = fs_layout_step(&p->layout, FS_AT_VALUE);
-    int64_t chunk = row / p->chunk;
-    for (int64_t i = 0; i < rows->rows; i++) {
-        chunk += row + i >= (chunk + 1) * p->chunk;
-        double loss = rows->value[i];
-        const double weight = factors->weight[i];
-        loss = weight == 0.0 && loss - loss != 0 && loss == loss ? 0.0 : loss * weight;
-        if (p->call->z_loss != 0.0 && !p->mixed)
-            loss += factors->sample[i] * p->call->z_loss * rows->lse[i] * rows->lse[i];
-        if (p->call->reduction != FS_NONE)
-            p->sums[chunk] = wide_add(p->sums[chunk], wide_of(loss, 0.0));
-        else if (p->call->value.data)
-            store_value(p->call, p->call->value.data + offsets[FS_AT_VALUE] + i * step, loss);
-    }
-}
-
 static void take_values(const plan *p, const fs_rows *rows, const int64_t *offsets)
 {
     const int64_t step = fs_layout_step(&p->layout, FS_AT_VALUE);
     for (int64_t i = 0; i < rows->rows; i++)
         store_value(p->call, p->call->value.data + offsets[FS_AT_VALUE] + i * step, rows->value[i]);
+}
+
+/* Weighs a tile's losses. 0 times an infinite loss is 0: a class or sample of weight 0 costs
+ * nothing, while NaN still shows. (A row that is not counted has a loss of 0 already.) */
+static void weigh_losses(const plan *p, const fs_rows *rows, const fs_sample_factors *factors)
+{
+    const double z_loss = p->mixed ? 0.0 : p->call->z_loss;
+    if (!fs_is_weighted(p->call) && z_loss == 0.0)
+        return;
+    for (int64_t i = 0; i < rows->rows; i++) {
+        double loss = rows->value[i];
+        const double weight = factors->weight[i];
+        loss = weight == 0.0 && loss - loss != 0 && loss == loss ? 0.0 : loss * weight;
+        if (z_loss != 0.0)
+            loss += factors->sample[i] * z_loss * rows->lse[i] * rows->lse[i];
+        rows->value[i] = loss;
+    }
+}
+
+/* Adds a tile's losses to the sums of their chunks, each with its rounding error. */
+static void sum_losses(plan *p, int64_t row, const fs_rows *rows)
+{
+    for (int64_t i = 0; i < rows->rows;) {
+        const int64_t chunk = (row + i) / p->chunk;
+        const int64_t end = at_most(rows->rows, (chunk + 1) * p->chunk - row);
+        wide sum = p->sums[chunk];
+        for (; i < end; i++) {
+            const wide next = two_sum(sum.high, rows->value[i]);
+            sum = wide_of(next.high, sum.low + next.low);
+        }
+        p->sums[chunk] = sum;
+    }
+}
+
+static void take_losses(plan *p, int64_t row, const fs_rows *rows,
+                        const fs_sample_factors *factors, const int64_t *offsets)
+{
+    weigh_losses(p, rows, factors);
+    if (p->call->reduction != FS_NONE)
+        sum_losses(p, row, rows);
+    else if (p->call->value.data)
+        take_values(p, rows, offsets);
 }
 
 /* Rows of one array as the kernel wants them: as they lie, or copied to lie contiguous. */

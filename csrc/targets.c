@@ -32,78 +32,112 @@ static double read_weight(const fs_array *array, int64_t offset)
     return array->data ? *(const double *)(const void *)(array->data + offset) : 1.0;
 }
 
+/* A tile's classes, -1 for what is not counted. A divisor of 0 says that nothing is. */
+static void read_targets(const fs_call *call, const fs_layout *layout, const int64_t *offsets,
+                         int64_t count, double divisor, int64_t *target)
+{
+    const int hard = call->target.data != 0;
+    if (hard)
+        read_labels(call, call->target.data + offsets[FS_AT_TARGET],
+                    fs_layout_step(layout, FS_AT_TARGET), count, target);
+    for (int64_t i = 0; i < count; i++) {
+        const int64_t label = hard ? target[i] : 0;
+        const int outside = hard && (uint64_t)label >= (uint64_t)call->n;
+        target[i] = outside || (hard && is_ignored(call, label)) || divisor == 0.0 ? -1 : label;
+    }
+}
+
+int fs_is_weighted(const fs_call *call) { return call->weight || call->sample_weight.data; }
+
 void fs_targets_tile(const fs_call *call, const fs_layout *layout, const int64_t *offsets,
                      int64_t count, double divisor, int with_class_weight, int64_t *target,
                      fs_sample_factors *factors)
 {
     const int64_t sample_step = fs_layout_step(layout, FS_AT_SAMPLE_WEIGHT);
     const int64_t grad_step = fs_layout_step(layout, FS_AT_GRAD_OUTPUT);
-    const int hard = call->target.data != 0;
-    if (hard)
-        read_labels(call, call->target.data + offsets[FS_AT_TARGET],
-                    fs_layout_step(layout, FS_AT_TARGET), count, target);
-    for (int64_t i = 0; i < count; i++) {
-        if (!hard)
-            target[i] = 0;
-        if (divisor == 0.0 || (hard && (is_ignored(call, target[i]) || target[i] < 0 ||
-                                        target[i] >= call->n))) {
-            target[i] = -1;
-            factors->weight[i] = factors->sample[i] = 0.0;
-            factors->factor[i] = factors->z_factor[i] = 0.0;
-            continue;
+    const double *class_weight = with_class_weight && call->target.data ? call->weight : 0;
+    read_targets(call, layout, offsets, count, divisor, target);
+    if (!fs_is_weighted(call) && !(call->grad_output.data && grad_step)) { /* one for all */
+        const double outer = read_weight(&call->grad_output, offsets[FS_AT_GRAD_OUTPUT]);
+        const double factor = divisor == 0.0 ? 0.0 : outer / divisor;
+        for (int64_t i = 0; i < count; i++) {
+            factors->weight[i] = factors->sample[i] = target[i] < 0 ? 0.0 : 1.0;
+            factors->factor[i] = factors->z_factor[i] = target[i] < 0 ? 0.0 : factor;
         }
+        return;
+    }
+    for (int64_t i = 0; i < count; i++) {
+        factors->weight[i] = factors->sample[i] = factors->factor[i] = factors->z_factor[i] = 0.0;
+        if (target[i] < 0)
+            continue;
         const double sample = read_weight(&call->sample_weight,
                                           offsets[FS_AT_SAMPLE_WEIGHT] + i * sample_step);
-        const double class_weight =
-            hard && with_class_weight && call->weight ? call->weight[target[i]] : 1.0;
         const double outer = read_weight(&call->grad_output,
                                          offsets[FS_AT_GRAD_OUTPUT] + i * grad_step);
         factors->sample[i] = sample;
-        factors->weight[i] = sample * class_weight;
-        factors->factor[i] = divisor == 0.0 ? 0.0 : sample * class_weight * outer / divisor;
-        factors->z_factor[i] = divisor == 0.0 ? 0.0 : sample * outer / divisor;
+        factors->weight[i] = sample * (class_weight ? class_weight[target[i]] : 1.0);
+        factors->factor[i] = factors->weight[i] * outer / divisor;
+        factors->z_factor[i] = sample * outer / divisor;
     }
+}
+
+enum { CHECKED = 256 }; /* labels at a time */
+
+/* How many of the labels count, and whether one is bad; no branch, so that it runs in vectors. */
+static int64_t count_labels(const fs_call *call, const int64_t *label, int64_t count, int *any_bad)
+{
+    const int64_t ignored = call->ignore_index, has_ignore = call->has_ignore;
+    int64_t counted = 0, bad = 0;
+    for (int64_t i = 0; i < count; i++) {
+        const int64_t counts = !(has_ignore & (label[i] == ignored));
+        counted += counts;
+        bad |= counts & ((uint64_t)label[i] >= (uint64_t)call->n);
+    }
+    *any_bad = bad != 0;
+    return counted;
+}
+
+static fs_status bad_label(const fs_call *call, const int64_t *label, int64_t row)
+{
+    fs_status status = {FS_BAD_LABEL, row, 0};
+    int64_t i = 0;
+    while (is_ignored(call, label[i]) || (uint64_t)label[i] < (uint64_t)call->n)
+        i++;
+    status.position = row + i;
+    status.value = label[i];
+    return status;
 }
 
 fs_status fs_targets_check(const fs_call *call, const fs_layout *layout, fs_target_sums *sums)
 {
-    enum { TILE = 256 };
-    int64_t offsets[FS_ARRAYS], label[TILE], counted = 0;
-    const int weighted = call->weight || call->sample_weight.data;
+    int64_t offsets[FS_ARRAYS], label[CHECKED], counted = 0;
+    const int weighted = fs_is_weighted(call);
     const int64_t step = fs_layout_step(layout, FS_AT_TARGET);
     const int64_t sample_step = fs_layout_step(layout, FS_AT_SAMPLE_WEIGHT);
-    fs_status status = {FS_OK, 0, 0};
+    const fs_status fine = {FS_OK, 0, 0};
     wide sum = {0.0, 0.0};
     if (!call->target.data) { /* soft targets: the mean is over their number */
         sums->weight_sum = (double)layout->rows;
-        return status;
+        return fine;
     }
-    for (int64_t row = 0; row < layout->rows;) {
-        int64_t count = fs_layout_locate(layout, row, offsets);
-        count = count < TILE ? count : TILE;
+    for (int64_t row = 0, count; row < layout->rows; row += count) {
+        int any_bad;
+        count = fs_layout_locate(layout, row, offsets);
+        count = count < CHECKED ? count : CHECKED;
         read_labels(call, call->target.data + offsets[FS_AT_TARGET], step, count, label);
-        for (int64_t i = 0; i < count; i++) {
+        counted += count_labels(call, label, count, &any_bad);
+        if (any_bad)
+            return bad_label(call, label, row);
+        for (int64_t i = 0; weighted && i < count; i++) {
             if (is_ignored(call, label[i]))
                 continue;
-            if (label[i] < 0 || label[i] >= call->n) {
-                status.error = FS_BAD_LABEL;
-                status.position = row + i;
-                status.value = label[i];
-                return status;
-            }
-            counted++;
-            if (!weighted)
-                continue;
-            double w = read_weight(&call->sample_weight,
-                                   offsets[FS_AT_SAMPLE_WEIGHT] + i * sample_step);
-            if (call->weight)
-                w *= call->weight[label[i]];
-            sum = wide_add(sum, wide_of(w, 0.0));
+            const double w = read_weight(&call->sample_weight,
+                                         offsets[FS_AT_SAMPLE_WEIGHT] + i * sample_step);
+            sum = wide_add(sum, wide_of(call->weight ? w * call->weight[label[i]] : w, 0.0));
         }
-        row += count;
     }
     sums->weight_sum = weighted ? sum.high + sum.low : (double)counted;
-    return status;
+    return fine;
 }
 
 double fs_targets_divisor(const fs_call *call, const fs_target_sums *sums)

@@ -11,6 +11,9 @@ typedef struct {
 /* Every label in [0, n) or ignored; else the first bad one in C order. */
 fs_status fs_targets_check(const fs_call *call, const fs_layout *layout, fs_target_sums *sums);
 
+/* Whether samples differ in weight. */
+int fs_is_weighted(const fs_call *call);
+
 /* What the gradient of the reduced loss is divided by; 0 where the mean is over nothing. */
 double fs_targets_divisor(const fs_call *call, const fs_target_sums *sums);
 

@@ -52,7 +52,7 @@ FS_SHARED void load_strips(const real *x, int64_t step, int64_t length, int64_t 
 {
     v_t a[V_LANES];
     for (int64_t at = 0; at < length; at += V_LANES) {
-        if (strips == V_LANES && (V_LANES - 1) * step + at + V_LANES <= packed) {
+        if (packed && strips == V_LANES && (V_LANES - 1) * step + at + V_LANES <= packed) {
             for (int l = 0; l < V_LANES; l++)
                 a[l] = v_load(x + l * step + at);
         } else {
@@ -80,7 +80,7 @@ FS_SHARED void store_strips(const real *tile, int64_t length, int64_t strips, re
         for (int i = 0; i < V_LANES; i++)
             a[i] = v_load(tile + (at + i) * V_LANES);
         v_transpose(a);
-        if (strips == V_LANES && (V_LANES - 1) * step + at + V_LANES <= packed) {
+        if (packed && strips == V_LANES && (V_LANES - 1) * step + at + V_LANES <= packed) {
             for (int l = 0; l < V_LANES; l++)
                 v_store(y + l * step + at, a[l]);
             continue;
