@@ -23,7 +23,7 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 
 # The flags of setup.py; strict, as everywhere in CI.
-flags=(-std=c11 -O3 -ffp-contract=off -fno-math-errno -fvisibility=hidden
+flags=(-std=c11 -O3 -ffp-contract=off -fno-math-errno -fno-tree-slp-vectorize -fvisibility=hidden
     -Wall -Wextra -Wpedantic -Werror -DFS_HAVE_NEON=1 '-DFS_OPENMP_NOTE="found: -fopenmp"' -Icsrc)
 aarch64-linux-gnu-gcc "${flags[@]}" -fopenmp -pthread \
     csrc/*.c csrc/isa/scalar_*.c csrc/isa/neon_*.c tests/c/selftest.c -o "$folder/selftest" -lm
