@@ -23,6 +23,7 @@ enum {
     THREAD_ELEMENTS = 16384,     /* work that pays for waking one more thread */
     GATHER_BYTES = 256 * 1024,   /* of a tile copied to lie contiguous */
     COLS_BYTES = 16 * 1024,      /* of a tile of rows side by side: it is gone through three times */
+    COLS_SPARE = 2048,           /* beyond it, for squares that are transposed whole */
     COLS_CLASSES = 128,          /* contiguous rows up to this length go side by side */
     KEEP_BYTES = 512 * 1024,     /* rows up to this size keep their terms: half a second-level cache */
     STACK_BLOCKS = 64            /* of a kept row, at most */
@@ -267,6 +268,19 @@ static int lies_apart(const plan *p, const fs_array *array)
     return array->data && p->call->n > 1 && array->class_stride != p->size && !picks(p->call);
 }
 
+/* Whether contiguous rows are better taken side by side: short ones, if they fill the lanes. */
+static int pays_side_by_side(const fs_kernels *kernels, int64_t rows, int64_t n)
+{
+    return kernels->lanes > 1 && n <= COLS_CLASSES && 2 * rows >= kernels->lanes;
+}
+
+/* Rows to a tile of rows side by side. */
+static int64_t cols_rows(const fs_kernels *kernels, int64_t n, int64_t size)
+{
+    const int64_t bytes = at_least(n, 1) * size * kernels->lanes;
+    return at_least(1, at_most(COLS_BYTES / bytes, TILE / kernels->lanes)) * kernels->lanes;
+}
+
 /* Rows go side by side where a row is short, and where its classes lie apart in memory. Both ways
  * give the same bits: which one is a matter of speed alone. */
 static int goes_side_by_side(const plan *p)
@@ -276,15 +290,13 @@ static int goes_side_by_side(const plan *p)
         return 0;
     if (lies_apart(p, &call->x) || (writes_rows(call->op) && lies_apart(p, &call->y)))
         return 1;
-    return p->kernels->lanes > 1 && p->layout.rows > 1 && call->n <= COLS_CLASSES;
+    return pays_side_by_side(p->kernels, p->layout.rows, call->n);
 }
 
 static void plan_cols(plan *p)
 {
-    const int64_t lanes = p->kernels->lanes, bytes = at_least(p->call->n, 1) * p->size * lanes;
-    const int64_t groups = at_least(1, at_most(COLS_BYTES / bytes, TILE / lanes));
     p->kernel = cols_kernel_of(p->kernels, p->call->op);
-    p->tile = groups * lanes;
+    p->tile = cols_rows(p->kernels, p->call->n, p->size);
     p->gather_x = p->gather_y = 0;
 }
 
@@ -397,25 +409,53 @@ int fs_is_small(int64_t rows, int64_t n)
     return n > 0 && rows <= TILE && rows * n < THREAD_ELEMENTS;
 }
 
+/* Values as they are stored: in the dtype of the logits. */
+static void store_values(fs_dtype dtype, const double *value, int64_t rows, char *y)
+{
+    for (int64_t i = 0; i < rows; i++)
+        if (dtype == FS_FLOAT32)
+            ((float *)(void *)y)[i] = (float)value[i];
+        else
+            ((double *)(void *)y)[i] = value[i];
+}
+
+static void run_small(fs_op op, fs_dtype dtype, fs_kernel *kernel, int64_t tile, fs_rows *batch,
+                      int64_t rows)
+{
+    const int64_t size = dtype == FS_FLOAT32 ? 4 : 8, n = batch->n;
+    const int64_t step = size * (op == FS_LOGSUMEXP ? 1 : n);
+    const char *x = batch->x;
+    char *y = batch->y;
+    for (int64_t row = 0; row < rows; row += tile) {
+        batch->rows = at_most(tile, rows - row);
+        batch->x = x + row * n * size;
+        batch->y = op == FS_LOGSUMEXP ? 0 : y + row * step;
+        kernel(batch);
+        if (op == FS_LOGSUMEXP)
+            store_values(dtype, batch->value, batch->rows, y + row * step);
+    }
+}
+
 void fs_run_rows(fs_op op, fs_dtype dtype, const void *x, void *y, int64_t rows, int64_t n)
 {
     double value[TILE];
     int64_t exponents[STACK_BLOCKS];
+    const fs_kernels *kernels = fs_dispatch(dtype);
     fs_rows batch = {0};
-    batch.rows = rows;
     batch.n = n;
     batch.x = x;
     batch.y = y;
     batch.x_step = batch.y_step = n;
+    batch.x_class = batch.y_class = 1;
     batch.value = value;
     batch.exponents = exponents;
     batch.keep = 1;
-    kernel_of(fs_dispatch(dtype), op, 0)(&batch);
-    if (op != FS_LOGSUMEXP)
-        return;
-    for (int64_t i = 0; i < rows; i++)
-        if (dtype == FS_FLOAT32)
-            ((float *)y)[i] = (float)value[i];
-        else
-            ((double *)y)[i] = value[i];
+    if (pays_side_by_side(kernels, rows, n)) {
+        double tile[(COLS_BYTES + COLS_SPARE) / sizeof(double)];
+        batch.tile = tile;
+        run_small(op, dtype, cols_kernel_of(kernels, op),
+                  cols_rows(kernels, n, dtype == FS_FLOAT32 ? 4 : 8), &batch, rows);
+    } else {
+        run_small(op, dtype, kernel_of(kernels, op, 0), TILE, &batch, rows);
+    }
 }

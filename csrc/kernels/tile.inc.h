@@ -53,8 +53,11 @@ FS_SHARED void load_strips(const real *x, int64_t step, int64_t length, int64_t 
     v_t a[V_LANES];
     for (int64_t at = 0; at < length; at += V_LANES) {
         if (packed && strips == V_LANES && (V_LANES - 1) * step + at + V_LANES <= packed) {
-            for (int l = 0; l < V_LANES; l++)
+            for (int l = 0; l < V_LANES; l++) {
                 a[l] = v_load(x + l * step + at);
+                /* of the next strips, by number: there need not be any */
+                FS_PREFETCH((uintptr_t)(x + l * step + at) + (uintptr_t)step * sizeof(v_t));
+            }
         } else {
             for (int l = 0; l < V_LANES; l++) {
                 const int64_t left = (packed ? packed - l * step : length) - at;
