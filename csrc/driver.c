@@ -321,7 +321,7 @@ static void make_plan(plan *p, const fs_call *call)
     p->cols = goes_side_by_side(p);
     if (p->cols)
         plan_cols(p);
-    memset(p->sums, 0, sizeof p->sums);
+    memset(p->sums, 0, (size_t)p->chunks * sizeof p->sums[0]);
 }
 
 static int threads_for(const plan *p)

@@ -8,7 +8,6 @@ import numpy as np
 
 from ._backend import LOG_SOFTMAX, LOGSUMEXP, SOFTMAX, core, engine
 from ._validate import (
-    REDUCTIONS,
     LossCall,
     axes_last,
     check_out,
@@ -23,10 +22,7 @@ from ._validate import (
 )
 
 _try_unary = core.try_unary
-_loss_kernel = core.cross_entropy
-# By type number: 11 float32, 12 float64; with the largest finite value, beyond which the
-# conversion from a Python float would warn.
-_SCALARS = {t(0).dtype.num: (t, float(np.finfo(t).max)) for t in (np.float32, np.float64)}
+_try_loss = core.try_loss
 
 
 def softmax(x, axis=-1, *, out=None, threads=None):
@@ -69,8 +65,8 @@ def softmax(x, axis=-1, *, out=None, threads=None):
     >>> fastsoftmax.softmax([2.0, 3.0, 5.0])
     array([0.04201007, 0.1141952 , 0.84379473])
     """
-    if axis == -1 and out is None and threads is None:
-        y = _try_unary(SOFTMAX, x)
+    if axis == -1 and threads is None:
+        y = _try_unary(SOFTMAX, x, out, 0)
         if y is not None:
             return y
     return _family(SOFTMAX, x, axis, out, threads)
@@ -103,8 +99,8 @@ def log_softmax(x, axis=-1, *, out=None, threads=None):
     >>> fastsoftmax.log_softmax([40.0, 0.0])
     array([-4.24835426e-18, -4.00000000e+01])
     """
-    if axis == -1 and out is None and threads is None:
-        y = _try_unary(LOG_SOFTMAX, x)
+    if axis == -1 and threads is None:
+        y = _try_unary(LOG_SOFTMAX, x, out, 0)
         if y is not None:
             return y
     return _family(LOG_SOFTMAX, x, axis, out, threads)
@@ -140,7 +136,7 @@ def logsumexp(x, axis=-1, *, keepdims=False, out=None, threads=None):
     array([6.93147181e-01, 1.00069315e+03])
     """
     if axis == -1 and out is None and threads is None and not keepdims:
-        y = _try_unary(LOGSUMEXP, x)
+        y = _try_unary(LOGSUMEXP, x, None, 0)
         if y is not None:
             return y
     result = _family(LOGSUMEXP, x, axis, out, threads, keepdims)
@@ -333,10 +329,11 @@ def cross_entropy(logits, targets, *, axis=-1, weight=None, sample_weight=None, 
     """
     if (
         weight is None and sample_weight is None and normalizer is None and threads is None
-        and axis == -1 and label_smoothing == 0 and z_loss == 0
-        and _is_plain(logits, targets, ignore_index, reduction) and reduction != "none"
+        and axis == -1 and label_smoothing == 0.0 and z_loss == 0.0
     ):  # fmt: skip
-        return _plain_loss(logits, targets, ignore_index, reduction, None)
+        loss = _try_loss(logits, targets, ignore_index, reduction, False)
+        if loss is not None:
+            return loss
     call = LossCall(
         logits, targets, axis, weight, sample_weight, ignore_index, label_smoothing, z_loss,
         reduction, normalizer, threads,
@@ -384,43 +381,16 @@ def cross_entropy_with_grad(logits, targets, *, axis=-1, weight=None, sample_wei
     if (
         weight is None and sample_weight is None and normalizer is None and threads is None
         and grad_output is None and out is None and axis == -1
-        and label_smoothing == 0 and z_loss == 0
-        and _is_plain(logits, targets, ignore_index, reduction) and reduction != "none"
+        and label_smoothing == 0.0 and z_loss == 0.0
     ):  # fmt: skip
-        grad = np.empty(logits.shape, logits.dtype)
-        return _plain_loss(logits, targets, ignore_index, reduction, grad), grad
+        both = _try_loss(logits, targets, ignore_index, reduction, True)
+        if both is not None:
+            return both
     call = LossCall(
         logits, targets, axis, weight, sample_weight, ignore_index, label_smoothing, z_loss,
         reduction, normalizer, threads, gradient=True, grad_output=grad_output, out=out,
     )  # fmt: skip
     return call.run(engine(call.x.dtype).cross_entropy)
-
-
-def _is_plain(logits, targets, ignore_index, reduction):
-    """Whether the kernels can take logits and labels as they are."""
-    if type(logits) is not np.ndarray or type(targets) is not np.ndarray:
-        return False
-    dtype, label = logits.dtype, targets.dtype
-    return (
-        dtype.num in _SCALARS and dtype.isnative and logits.flags.aligned
-        and label.kind in "iu" and label.isnative and targets.flags.aligned
-        and logits.ndim > 0 and targets.shape == logits.shape[:-1] and logits.shape[-1] > 0
-        and type(ignore_index) is int and -(2**63) <= ignore_index < 2**63
-        and type(reduction) is str and reduction in REDUCTIONS
-    )  # fmt: skip
-
-
-def _plain_loss(logits, targets, ignore_index, reduction, grad):
-    """A reduced loss of arrays that passed `_is_plain`."""
-    value = _loss_kernel(
-        logits, logits.ndim - 1, targets, loss=None, grad=grad, reduction=reduction,
-        ignore_index=ignore_index, weight=None, sample_weight=None, label_smoothing=0.0,
-        z_loss=0.0, normalizer=None, grad_output=None, threads=0,
-    )  # fmt: skip
-    scalar, largest = _SCALARS[logits.dtype.num]
-    if -largest <= value <= largest or value != value:
-        return scalar(value)
-    return scalar(np.inf if value > 0 else -np.inf)
 
 
 def nll_loss(log_probs, targets, *, axis=-1, weight=None, sample_weight=None, ignore_index=-100,

@@ -85,6 +85,9 @@ cdef extern from "fastsoftmax.h" nogil:
     const char *fs_isa_current()
     int fs_isa_force(const char *name)
 
+cdef extern from "numpy/arrayobject.h":
+    bint PyArray_ISSIGNED(cnp.ndarray array) nogil
+
 cdef extern from *:
     """
     #ifndef FS_OPENMP_NOTE
@@ -135,8 +138,15 @@ cdef void begin(fs_call *call, cnp.ndarray x, int axis, int threads) noexcept:
 
 cdef int run(fs_call *call, object targets=None) except -1:
     cdef fs_status status
-    with nogil:
+    cdef int64_t rows = 1
+    cdef int dim
+    for dim in range(call.ndim):
+        rows *= call.shape[dim]
+    if fs_is_small(rows, call.n):  # done before another thread could have taken the GIL
         status = fs_run(call)
+    else:
+        with nogil:
+            status = fs_run(call)
     if status.error == FS_OK:
         return 0
     if status.error == FS_NO_MEMORY:
@@ -160,29 +170,57 @@ cdef object bad_label(cnp.ndarray targets, fs_status status, int64_t n):
     )
 
 
-def try_unary(int op, x):
+cdef inline bint is_plain_float(x) noexcept:
+    """Whether the kernels take x as it is, its last axis being the classes."""
+    return (
+        cnp.PyArray_CheckExact(x) and cnp.PyArray_ISCARRAY_RO(<cnp.ndarray>x)
+        and cnp.PyArray_NDIM(<cnp.ndarray>x) > 0
+        and (cnp.PyArray_TYPE(<cnp.ndarray>x) == cnp.NPY_FLOAT32
+             or cnp.PyArray_TYPE(<cnp.ndarray>x) == cnp.NPY_FLOAT64)
+    )
+
+
+cdef bint is_plain_out(out, cnp.ndarray x) noexcept:
+    """Whether out can be written as it is: like x, and x itself or apart from it."""
+    cdef cnp.ndarray y
+    cdef char *a
+    cdef char *b
+    cdef int dim
+    if not is_plain_float(out) or not cnp.PyArray_ISCARRAY(<cnp.ndarray>out):
+        return False
+    y = <cnp.ndarray>out
+    if cnp.PyArray_TYPE(y) != cnp.PyArray_TYPE(x) or cnp.PyArray_NDIM(y) != cnp.PyArray_NDIM(x):
+        return False
+    for dim in range(cnp.PyArray_NDIM(x)):
+        if cnp.PyArray_DIM(y, dim) != cnp.PyArray_DIM(x, dim):
+            return False
+    a, b = <char *>cnp.PyArray_DATA(x), <char *>cnp.PyArray_DATA(y)
+    return a == b or a + cnp.PyArray_NBYTES(x) <= b or b + cnp.PyArray_NBYTES(y) <= a
+
+
+def try_unary(int op, x, out, int threads):
     """The fast door: the result for a plain C-contiguous array over its last axis, else None."""
     cdef cnp.ndarray a, y
     cdef fs_call call
     cdef int64_t n, rows
     cdef int ndim
-    if not cnp.PyArray_CheckExact(x):
+    if not is_plain_float(x):
         return None
     a = <cnp.ndarray>x
     ndim = cnp.PyArray_NDIM(a)
-    if ndim < 1 or not cnp.PyArray_ISCARRAY_RO(a):
-        return None
-    if cnp.PyArray_TYPE(a) != cnp.NPY_FLOAT32 and cnp.PyArray_TYPE(a) != cnp.NPY_FLOAT64:
-        return None
     n = cnp.PyArray_DIM(a, ndim - 1)
-    if n == 0:
+    if n == 0 or not (out is None or (op != FS_LOGSUMEXP and is_plain_out(out, a))):
         return None
-    y = cnp.PyArray_EMPTY(ndim - (op == FS_LOGSUMEXP), cnp.PyArray_DIMS(a), cnp.PyArray_TYPE(a), 0)
+    if out is None:
+        y = cnp.PyArray_EMPTY(ndim - (op == FS_LOGSUMEXP), cnp.PyArray_DIMS(a),
+                              cnp.PyArray_TYPE(a), 0)
+    else:
+        y = <cnp.ndarray>out
     rows = cnp.PyArray_SIZE(a) // n
     if fs_is_small(rows, n):
         fs_run_rows(<fs_op>op, dtype_of(a), cnp.PyArray_DATA(a), cnp.PyArray_DATA(y), rows, n)
     else:
-        begin(&call, a, ndim - 1, 0)
+        begin(&call, a, ndim - 1, threads)
         call.op = <fs_op>op
         if op == FS_LOGSUMEXP:
             place(&call.value, y, -1)
@@ -190,9 +228,66 @@ def try_unary(int op, x):
             place(&call.y, y, ndim - 1)
         run(&call)
     if ndim == 1 and op == FS_LOGSUMEXP:
-        Py_INCREF(y)  # PyArray_Return takes a reference away
+        Py_INCREF(y)  # as in scalar()
         return cnp.PyArray_Return(y)
     return y
+
+
+cdef bint are_plain_labels(targets, cnp.ndarray x) noexcept:
+    """Whether targets are contiguous integers, one for each row of x."""
+    cdef int dim, ndim = cnp.PyArray_NDIM(x) - 1
+    cdef cnp.ndarray t
+    if not cnp.PyArray_CheckExact(targets):
+        return False
+    t = <cnp.ndarray>targets
+    if not cnp.PyArray_ISCARRAY_RO(t) or not cnp.PyArray_ISINTEGER(t):
+        return False
+    if cnp.PyArray_NDIM(t) != ndim:
+        return False
+    for dim in range(ndim):
+        if cnp.PyArray_DIM(t, dim) != cnp.PyArray_DIM(x, dim):
+            return False
+    return True
+
+
+cdef object scalar(double value, int type_num):
+    """A NumPy scalar; without the warning of a conversion that overflows."""
+    cdef cnp.ndarray a = cnp.PyArray_EMPTY(0, NULL, type_num, 0)
+    if type_num == cnp.NPY_FLOAT32:
+        (<float *>cnp.PyArray_DATA(a))[0] = <float>value
+    else:
+        (<double *>cnp.PyArray_DATA(a))[0] = value
+    Py_INCREF(a)  # PyArray_Return takes a reference away
+    return cnp.PyArray_Return(a)
+
+
+def try_loss(x, targets, ignore_index, reduction, bint with_grad):
+    """The fast door: the reduced loss, or (loss, grad), of plain logits and labels, else None."""
+    cdef fs_call call
+    cdef cnp.ndarray logits, grad
+    cdef int axis
+    if not is_plain_float(x) or not are_plain_labels(targets, <cnp.ndarray>x):
+        return None
+    if type(ignore_index) is not int or type(reduction) is not str:
+        return None
+    logits = <cnp.ndarray>x
+    axis = cnp.PyArray_NDIM(logits) - 1
+    begin(&call, logits, axis, 0)
+    if call.n == 0 or not (reduction == "mean" or reduction == "sum"):
+        return None
+    call.reduction = FS_MEAN if reduction == "mean" else FS_SUM
+    place(&call.target, <cnp.ndarray>targets, -1)
+    call.label.size = <int>cnp.PyArray_ITEMSIZE(<cnp.ndarray>targets)
+    call.label.is_signed = PyArray_ISSIGNED(<cnp.ndarray>targets)
+    ignore(&call, ignore_index)
+    call.op = FS_CROSS_ENTROPY
+    if with_grad:
+        call.op = FS_CROSS_ENTROPY_GRAD
+        grad = cnp.PyArray_EMPTY(axis + 1, cnp.PyArray_DIMS(logits), cnp.PyArray_TYPE(logits), 0)
+        place(&call.y, grad, axis)
+    run(&call, targets)
+    loss = scalar(call.loss, cnp.PyArray_TYPE(logits))
+    return (loss, grad) if with_grad else loss
 
 
 def unary(int op, cnp.ndarray x, cnp.ndarray y, int axis, int threads):
