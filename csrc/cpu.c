@@ -1,5 +1,21 @@
 #include "cpu.h"
-#include <stdint.h>
+#if defined(__linux__)
+#include <unistd.h>
+#endif
+
+static int64_t last_cache = INT64_C(32) << 20; /* that of a server of these years */
+
+int64_t fs_cpu_last_cache(void) { return last_cache; }
+
+/* Dear under a hypervisor, which each question goes to. */
+void fs_cpu_init(void)
+{
+#if defined(_SC_LEVEL3_CACHE_SIZE)
+    const long bytes = sysconf(_SC_LEVEL3_CACHE_SIZE);
+    if (bytes > 0)
+        last_cache = bytes;
+#endif
+}
 
 #if defined(__x86_64__) || defined(_M_X64) || defined(__i386__) || defined(_M_IX86)
 

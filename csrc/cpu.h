@@ -1,6 +1,7 @@
 /* What the processor has and the operating system lets us use. */
 #ifndef FS_CPU_H
 #define FS_CPU_H
+#include <stdint.h>
 
 enum {
     FS_CPU_AVX2 = 1,   /* AVX2 and FMA */
@@ -9,5 +10,9 @@ enum {
 };
 
 unsigned fs_cpu_features(void);
+
+/* Bytes of the last-level cache, or a guess; asked for once, by fs_cpu_init. */
+int64_t fs_cpu_last_cache(void);
+void fs_cpu_init(void);
 
 #endif

@@ -57,6 +57,7 @@ static int within(const char *name, const char *cap)
 
 void fs_isa_cap(const char *cap)
 {
+    fs_cpu_init();
     for (int i = 0; i < INSTANCES; i++)
         if (runs_here(&instances[i]) && (!cap || within(instances[i].name, cap))) {
             chosen = i;

@@ -6,6 +6,7 @@
  * where a row lies contiguous, as they are; otherwise by way of a contiguous copy of the tile.
  * (One file, though a long one: a call is followed from its plan to its result without leaving it.)
  */
+#include "cpu.h"
 #include "dispatch.h"
 #include "fastsoftmax.h"
 #include "layout.h"
@@ -36,6 +37,7 @@ typedef struct {
     fs_layout layout;
     int mixed;
     int cols;          /* rows side by side */
+    int stream;        /* the result goes past the caches */
     void *class_weight; /* in the dtype of the logits, for mixed losses; 0: all one */
     double weight_total;
     int size;          /* bytes an element */
@@ -226,7 +228,8 @@ static void run_tile(plan *p, int64_t row, int64_t count, const int64_t *offsets
     rows.z_factor = z_factor;
     rows.lse = lse;
     rows.exponents = exponents;
-    rows.keep = call->n * p->size <= KEEP_BYTES;
+    rows.stream = p->stream;
+    rows.keep = call->n * p->size <= (p->stream ? p->kernels->block * p->size : KEEP_BYTES);
     rows.class_weight = p->class_weight;
     rows.weight_total = p->weight_total;
     rows.smoothing = call->smoothing;
@@ -266,6 +269,16 @@ static void run_chunks(void *context, int thread, int threads)
 static int lies_apart(const plan *p, const fs_array *array)
 {
     return array->data && p->call->n > 1 && array->class_stride != p->size && !picks(p->call);
+}
+
+/* A result that the caches cannot hold is written past them, unless it takes the place of the logits,
+ * whose lines are there already. */
+static int goes_past_caches(const plan *p)
+{
+    const fs_call *call = p->call;
+    const int64_t bytes = p->layout.rows * call->n * p->size;
+    return writes_rows(call->op) && !p->gather_y && call->y.data != call->x.data &&
+           bytes > fs_cpu_last_cache() / 4 * 3;
 }
 
 /* Whether contiguous rows are better taken side by side: short ones, if they fill the lanes. */
@@ -318,6 +331,7 @@ static void make_plan(plan *p, const fs_call *call)
     p->tile = TILE;
     if (p->gather_x || p->gather_other || p->gather_y)
         p->tile = at_least(1, at_most(16, GATHER_BYTES / (n * p->size)));
+    p->stream = goes_past_caches(p);
     p->cols = goes_side_by_side(p);
     if (p->cols)
         plan_cols(p);

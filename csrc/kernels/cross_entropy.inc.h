@@ -131,4 +131,6 @@ static void cross_entropy_grad_rows(const fs_rows *rows)
     }
     if (write_late(rows) && last.target >= 0)
         write_swept(&last);
+    if (rows->stream)
+        v_stream_end();
 }

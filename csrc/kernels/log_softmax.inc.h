@@ -7,9 +7,10 @@ typedef struct {
     int64_t n;
     real max;
     double distance; /* log(1 + R) */
+    int stream;
 } logs_row;
 
-FS_SHARED void write_logs(const logs_row *row)
+FS_INLINE void write_logs_to(const logs_row *row, int stream)
 {
     const real *x = row->x;
     real *y = row->y;
@@ -17,15 +18,27 @@ FS_SHARED void write_logs(const logs_row *row)
     const real high = (real)row->distance;
     const real low = high - high == 0 ? (real)(row->distance - (double)high) : 0;
     const v_t maxima = v_set1(row->max), highs = v_set1(high), lows = v_set1(low);
-    int64_t j = 0;
+    int64_t j = unaligned_head(y, n);
+    if (j > 0) {
+        const v_t d = v_sub(v_load_part(x, j, maxima), maxima);
+        v_store_part(y, v_sub(v_sub(d, highs), lows), j);
+    }
     for (; j + V_LANES <= n; j += V_LANES) {
         const v_t d = v_sub(v_load(x + j), maxima);
-        v_store(y + j, v_sub(v_sub(d, highs), lows));
+        put(y + j, v_sub(v_sub(d, highs), lows), stream);
     }
     if (j < n) {
         const v_t d = v_sub(v_load_part(x + j, n - j, maxima), maxima);
         v_store_part(y + j, v_sub(v_sub(d, highs), lows), n - j);
     }
+}
+
+FS_SHARED void write_logs(const logs_row *row)
+{
+    if (row->stream)
+        write_logs_to(row, 1);
+    else
+        write_logs_to(row, 0);
 }
 
 /* Short rows are written one row late, as in scale.inc.h. */
@@ -38,7 +51,7 @@ static void log_softmax_rows(const fs_rows *rows)
         sweep_plan plan = {PIVOT_MAX, 0, 0, 0, 0};
         const row_state state = sweep(x, rows->n, &plan);
         const logs_row row = {x, (real *)rows->y + i * rows->y_step, rows->n, state.max,
-                              log_ratio(&state, plan.shift)};
+                              log_ratio(&state, plan.shift), rows->stream};
         if (!late)
             write_logs(&row);
         else if (i > 0)
@@ -47,4 +60,6 @@ static void log_softmax_rows(const fs_rows *rows)
     }
     if (late && rows->rows > 0)
         write_logs(&last);
+    if (rows->stream)
+        v_stream_end();
 }

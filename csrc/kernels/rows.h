@@ -26,6 +26,7 @@ typedef struct {
     int64_t *exponents;    /* scratch: one a block of a row (fs_blocks of them), with keep */
     int keep;              /* hold the exponentials in y and scale them, instead of computing them
                               twice: for rows that stay in cache */
+    int stream;            /* write y past the caches: it is larger than they are */
 } fs_rows;
 
 typedef void fs_kernel(const fs_rows *rows);

@@ -55,8 +55,19 @@ FS_INLINE int64_t unaligned_head(const real *y, int64_t n)
     return head < n ? head : n;
 }
 
+/* A whole vector of the result. What is larger than the caches goes past them: an ordinary store
+ * reads the line first. stream is known to the compiler, y aligned to a vector. */
+FS_INLINE void put(real *y, v_t a, int stream)
+{
+    if (stream)
+        v_stream(y, a);
+    else
+        v_store(y, a);
+}
+
 /* y = factor * term * 2^d; y may be term. */
-FS_INLINE void scale_terms(const real *term, real *y, int64_t n, const row_factor *factor, int64_t d)
+FS_INLINE void scale_terms(const real *term, real *y, int64_t n, const row_factor *factor, int64_t d,
+                           int stream)
 {
     const v_t high = v_set1(factor->high), low = v_set1(factor->low);
     const two_powers p = powers_of_two(d);
@@ -65,38 +76,46 @@ FS_INLINE void scale_terms(const real *term, real *y, int64_t n, const row_facto
         scale_part(term, y, j, p, high, low);
     if (d == 0)
         for (; j + V_LANES <= n; j += V_LANES)
-            v_store(y + j, times_factor(v_load(term + j), high, low));
+            put(y + j, times_factor(v_load(term + j), high, low), stream);
     for (; j + V_LANES <= n; j += V_LANES)
-        v_store(y + j, times_factor(v_mul(v_mul(v_load(term + j), p.a), p.b), high, low));
+        put(y + j, times_factor(v_mul(v_mul(v_load(term + j), p.a), p.b), high, low), stream);
     if (j < n)
         scale_part(term + j, y + j, n - j, p, high, low);
 }
 
 FS_INLINE void scale_kept(const real *term, real *y, int64_t n, const row_factor *factor,
-                          const sweep_plan *plan, int64_t K)
+                          const sweep_plan *plan, int64_t K, int stream)
 {
     for (int64_t at = 0; at < n; at += BLOCK)
         scale_terms(term + at, y + at, n - at < BLOCK ? n - at : BLOCK, factor,
-                    plan->exponents[at / BLOCK] - K + factor->lift);
+                    plan->exponents[at / BLOCK] - K + factor->lift, stream);
 }
 
-FS_INLINE void scale_again(const real *x, real *y, int64_t n, const row_factor *factor,
-                           const sweep_plan *plan, int64_t K)
+typedef struct {
+    v_t high, low, shift;
+    two_powers lift;
+    exp_scale scale;
+} again_plan;
+
+FS_INLINE v_t scaled_again(v_t x, const again_plan *p)
 {
-    const v_t high = v_set1(factor->high), low = v_set1(factor->low);
-    const v_t shift = v_set1(plan->shift);
-    const two_powers lift = powers_of_two(factor->lift);
-    const exp_scale scale = exp_scale_for(K);
-    int64_t j = 0;
-    for (; j + V_LANES <= n; j += V_LANES) {
-        const v_t term = exp_scaled(v_sub(v_load(x + j), shift), &scale);
-        v_store(y + j, times_factor(v_mul(v_mul(term, lift.a), lift.b), high, low));
-    }
-    if (j < n) {
-        const v_t part = v_load_part(x + j, n - j, v_set1((real)-INFINITY));
-        const v_t term = exp_scaled(v_sub(part, shift), &scale);
-        v_store_part(y + j, times_factor(v_mul(v_mul(term, lift.a), lift.b), high, low), n - j);
-    }
+    const v_t term = exp_scaled(v_sub(x, p->shift), &p->scale);
+    return times_factor(v_mul(v_mul(term, p->lift.a), p->lift.b), p->high, p->low);
+}
+
+FS_INLINE void scale_again(const real *x, real *y, int64_t n, const row_factor *factor, real shift,
+                           int64_t K, int stream)
+{
+    const v_t none = v_set1((real)-INFINITY);
+    const again_plan p = {v_set1(factor->high), v_set1(factor->low), v_set1(shift),
+                          powers_of_two(factor->lift), exp_scale_for(K)};
+    int64_t j = unaligned_head(y, n);
+    if (j > 0)
+        v_store_part(y, scaled_again(v_load_part(x, j, none), &p), j);
+    for (; j + V_LANES <= n; j += V_LANES)
+        put(y + j, scaled_again(v_load(x + j), &p), stream);
+    if (j < n)
+        v_store_part(y + j, scaled_again(v_load_part(x + j, n - j, none), &p), n - j);
 }
 
 /* A row that is swept but not yet written. Short rows are written one row late: the long chain of
@@ -110,14 +129,20 @@ typedef struct {
     row_factor factor;
     int64_t target; /* the element that is given, or NO_PIVOT */
     real at_target;
+    int stream;
 } swept_row;
 
 FS_SHARED void write_swept(const swept_row *row)
 {
-    if (row->plan.out)
-        scale_kept(row->plan.out, row->y, row->n, &row->factor, &row->plan, row->K);
+    const sweep_plan *plan = &row->plan;
+    if (plan->out && row->stream)
+        scale_kept(plan->out, row->y, row->n, &row->factor, plan, row->K, 1);
+    else if (plan->out)
+        scale_kept(plan->out, row->y, row->n, &row->factor, plan, row->K, 0);
+    else if (row->stream)
+        scale_again(row->x, row->y, row->n, &row->factor, plan->shift, row->K, 1);
     else
-        scale_again(row->x, row->y, row->n, &row->factor, &row->plan, row->K);
+        scale_again(row->x, row->y, row->n, &row->factor, plan->shift, row->K, 0);
     if (row->target >= 0)
         row->y[row->target] = row->at_target;
 }
@@ -134,6 +159,7 @@ FS_INLINE swept_row begin_row(const fs_rows *rows, int64_t i, late_rows *late)
     row.y = (real *)rows->y + i * rows->y_step;
     row.n = rows->n;
     row.target = NO_PIVOT;
+    row.stream = rows->stream;
     row.plan.exponents = rows->exponents;
     row.plan.out = rows->keep ? row.y : 0;
     if (write_late(rows)) {

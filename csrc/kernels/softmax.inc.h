@@ -17,4 +17,6 @@ static void softmax_rows(const fs_rows *rows)
     }
     if (write_late(rows) && rows->rows > 0)
         write_swept(&last);
+    if (rows->stream)
+        v_stream_end();
 }

@@ -27,6 +27,8 @@ FS_INLINE void v_store_part(real *p, v_t a, int64_t count)
 {
     _mm256_maskstore_pd(p, v_first_lanes(count), a);
 }
+FS_INLINE void v_stream(real *p, v_t a) { _mm256_stream_pd(p, a); }
+FS_INLINE void v_stream_end(void) { _mm_sfence(); }
 
 FS_INLINE v_t v_add(v_t a, v_t b) { return _mm256_add_pd(a, b); }
 FS_INLINE v_t v_sub(v_t a, v_t b) { return _mm256_sub_pd(a, b); }

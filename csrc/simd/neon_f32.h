@@ -27,6 +27,9 @@ FS_INLINE void v_store_part(real *p, v_t a, int64_t count)
     vst1q_f32(lanes, a);
     memcpy(p, lanes, (size_t)count * sizeof(real));
 }
+/* C has no portable way to ask for one here. */
+FS_INLINE void v_stream(real *p, v_t a) { v_store(p, a); }
+FS_INLINE void v_stream_end(void) {}
 
 FS_INLINE v_t v_add(v_t a, v_t b) { return vaddq_f32(a, b); }
 FS_INLINE v_t v_sub(v_t a, v_t b) { return vsubq_f32(a, b); }

@@ -23,6 +23,9 @@ FS_INLINE void v_store_part(real *p, v_t a, int64_t count)
     if (count == 1)
         vst1q_lane_f64(p, a, 0);
 }
+/* C has no portable way to ask for one here. */
+FS_INLINE void v_stream(real *p, v_t a) { v_store(p, a); }
+FS_INLINE void v_stream_end(void) {}
 
 FS_INLINE v_t v_add(v_t a, v_t b) { return vaddq_f64(a, b); }
 FS_INLINE v_t v_sub(v_t a, v_t b) { return vsubq_f64(a, b); }

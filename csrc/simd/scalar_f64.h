@@ -26,6 +26,8 @@ FS_INLINE void v_store_part(real *p, v_t a, int64_t count)
     if (count > 0)
         *p = a;
 }
+FS_INLINE void v_stream(real *p, v_t a) { v_store(p, a); }
+FS_INLINE void v_stream_end(void) {}
 
 FS_INLINE v_t v_add(v_t a, v_t b) { return a + b; }
 FS_INLINE v_t v_sub(v_t a, v_t b) { return a - b; }
