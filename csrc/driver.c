@@ -38,6 +38,8 @@ typedef struct {
     int mixed;
     int cols;          /* rows side by side */
     int stream;        /* the result goes past the caches */
+    int split;         /* threads that share a row; 0: none does */
+    fs_split_row pieces;
     void *class_weight; /* in the dtype of the logits, for mixed losses; 0: all one */
     double weight_total;
     int size;          /* bytes an element */
@@ -96,6 +98,19 @@ static fs_kernel *cols_kernel_of(const fs_kernels *kernels, fs_op op)
     case FS_LOGSUMEXP: return kernels->logsumexp_cols;
     case FS_CROSS_ENTROPY: return kernels->cross_entropy_cols;
     case FS_CROSS_ENTROPY_GRAD: return kernels->cross_entropy_grad_cols;
+    default: return 0;
+    }
+}
+
+/* The kernels that take a row in pieces, or 0. */
+static const fs_split_kernel *split_kernel_of(const fs_kernels *kernels, fs_op op)
+{
+    switch (op) {
+    case FS_SOFTMAX: return &kernels->softmax_split;
+    case FS_LOG_SOFTMAX: return &kernels->log_softmax_split;
+    case FS_LOGSUMEXP: return &kernels->logsumexp_split;
+    case FS_CROSS_ENTROPY: return &kernels->cross_entropy_split;
+    case FS_CROSS_ENTROPY_GRAD: return &kernels->cross_entropy_grad_split;
     default: return 0;
     }
 }
@@ -212,6 +227,38 @@ static void pick_targets(const plan *p, const fs_rows *rows, const int64_t *offs
     }
 }
 
+typedef struct {
+    const fs_split_kernel *kernel;
+    const fs_rows *rows;
+    fs_split_row *split;
+    int write;
+} split_step;
+
+static void run_pieces(void *context, int thread, int threads)
+{
+    const split_step *step = context;
+    const int64_t pieces = step->split->pieces;
+    const int64_t last = pieces * (thread + 1) / threads;
+    for (int64_t piece = pieces * thread / threads; piece < last; piece++)
+        if (step->write)
+            step->kernel->write(step->rows, step->split, piece);
+        else
+            step->kernel->reduce(step->rows, step->split, piece);
+}
+
+/* One row on all threads. */
+static void run_split(plan *p, const fs_rows *rows)
+{
+    split_step step = {split_kernel_of(p->kernels, p->call->op), rows, &p->pieces, 0};
+    p->pieces.shift = 0.0;
+    do
+        fs_parallel(p->split, run_pieces, &step);
+    while (!step.kernel->end(rows, &p->pieces));
+    step.write = 1;
+    if (step.kernel->write)
+        fs_parallel(p->split, run_pieces, &step);
+}
+
 static void run_tile(plan *p, int64_t row, int64_t count, const int64_t *offsets, char *scratch,
                      int64_t *exponents)
 {
@@ -240,7 +287,10 @@ static void run_tile(plan *p, int64_t row, int64_t count, const int64_t *offsets
         pick_targets(p, &rows, offsets);
     } else {
         place_rows(p, &rows, offsets, scratch);
-        p->kernel(&rows);
+        if (p->split)
+            run_split(p, &rows);
+        else
+            p->kernel(&rows);
     }
     if (is_loss(call->op))
         take_losses(p, row, &rows, &factors, offsets);
@@ -338,12 +388,23 @@ static void make_plan(plan *p, const fs_call *call)
     memset(p->sums, 0, (size_t)p->chunks * sizeof p->sums[0]);
 }
 
-static int threads_for(const plan *p)
+/* How many threads the work pays for. Fewer huge rows than threads are split, one after another. */
+static int plan_threads(plan *p)
 {
-    const int64_t work = p->layout.rows * (picks(p->call) ? 1 : p->call->n) / THREAD_ELEMENTS;
+    const fs_call *call = p->call;
+    const int64_t work = p->layout.rows * (picks(call) ? 1 : call->n) / THREAD_ELEMENTS;
+    p->split = 0;
     if (work < 2)
         return 1;
-    return (int)at_most(at_most(fs_threads_resolve(p->call->threads), work), p->chunks);
+    const int64_t threads = at_most(fs_threads_resolve(call->threads), work);
+    p->pieces.pieces = (call->n + p->kernels->piece - 1) / p->kernels->piece;
+    if (p->layout.rows < threads && p->pieces.pieces > 1 && !p->mixed && !p->cols &&
+        !p->gather_x && !p->gather_y && split_kernel_of(p->kernels, call->op)) {
+        p->split = (int)at_most(threads, p->pieces.pieces);
+        p->tile = 1;
+        return 1;
+    }
+    return (int)at_most(threads, p->chunks);
 }
 
 /* A mixed loss takes the class weights by vectors: a copy in the dtype of the logits. */
@@ -367,9 +428,14 @@ static int copy_class_weight(plan *p)
 static int allocate(plan *p, int threads)
 {
     p->scratch = 0;
+    p->pieces.states = 0;
     p->tile_bytes = p->scratch_bytes = 0;
     if (!copy_class_weight(p))
         return 0;
+    if (p->split) {
+        p->pieces.states = malloc((size_t)p->pieces.pieces * sizeof(fs_piece));
+        return p->pieces.states != 0;
+    }
     if (!p->gather_x && !p->gather_other && !p->gather_y && !p->cols)
         return 1;
     const int64_t n = p->call->n;
@@ -399,7 +465,7 @@ fs_status fs_run(fs_call *call)
     fs_target_sums targets = {0};
     plan p;
     make_plan(&p, call);
-    const int threads = threads_for(&p);
+    const int threads = plan_threads(&p);
     if (is_loss(call->op)) {
         status = fs_targets_check(call, &p.layout, &targets);
         if (status.error != FS_OK)
@@ -414,6 +480,7 @@ fs_status fs_run(fs_call *call)
         status.error = FS_NO_MEMORY;
     free(p.scratch);
     free(p.class_weight);
+    free(p.pieces.states);
     finish_loss(call, &p, &targets);
     return status;
 }

@@ -56,6 +56,18 @@ FS_SHARED double lse_of(const full_sum *all, int64_t K, real shift)
     return (double)shift + log_wide(all->sum, K - all->d - HEADROOM);
 }
 
+/* What its target makes of a row's state. */
+FS_INLINE void end_target(const row_state *state, real x_t, const target_exp *e, real shift,
+                          double z_loss, target_terms *terms)
+{
+    *terms = split_target(state, x_t, e);
+    terms->lse = terms->p = 0.0;
+    if (z_loss != 0.0) {
+        terms->lse = lse_of(&terms->all, state->K, shift);
+        terms->p = pivot_term(&e->own, state->K - terms->all.d).high / terms->all.sum.high;
+    }
+}
+
 /* The state of a row, and what its target makes of it. plan: where the terms are kept. */
 FS_INLINE row_state sweep_target(const real *x, int64_t n, double z_loss, sweep_plan *plan,
                                  target_terms *terms)
@@ -65,12 +77,7 @@ FS_INLINE row_state sweep_target(const real *x, int64_t n, double z_loss, sweep_
     const row_state state = sweep(x, n, plan);
     if (plan->shift != 0)
         e = exp_of_target(x_t, plan->shift);
-    *terms = split_target(&state, x_t, &e);
-    terms->lse = terms->p = 0.0;
-    if (z_loss != 0.0) {
-        terms->lse = lse_of(&terms->all, state.K, plan->shift);
-        terms->p = pivot_term(&e.own, state.K - terms->all.d).high / terms->all.sum.high;
-    }
+    end_target(&state, x_t, &e, plan->shift, z_loss, terms);
     return state;
 }
 
@@ -87,6 +94,24 @@ static void cross_entropy_rows(const fs_rows *rows)
     }
 }
 
+/* The factor of row i's gradient, and what stands at its target. */
+FS_INLINE void end_gradient(const fs_rows *rows, int64_t i, const row_state *state,
+                            const target_terms *terms, swept_row *row)
+{
+    const wide factor = wide_quotient(rows->factor[i], terms->all.sum);
+    const wide at_target = wide_mul(terms->rest, factor);
+    double own = 0.0 - scale_by_power(at_target.high + at_target.low, terms->all.d);
+    row->K = state->K;
+    row->factor = split_factor(factor, terms->all.d);
+    if (rows->z_loss != 0.0) {
+        const double z = 2.0 * rows->z_loss * terms->lse * rows->z_factor[i];
+        const wide with_z = wide_quotient(rows->factor[i] + z, terms->all.sum);
+        row->factor = split_factor(with_z, terms->all.d);
+        own += z * terms->p;
+    }
+    row->at_target = (real)own;
+}
+
 /* Sweeps a row and finds its loss and gradient factor; a row that is not counted is all zeros. */
 FS_INLINE swept_row grad_row(const fs_rows *rows, int64_t i, late_rows *late)
 {
@@ -99,18 +124,7 @@ FS_INLINE swept_row grad_row(const fs_rows *rows, int64_t i, late_rows *late)
         row.plan.rule = PIVOT_INDEX;
         row.plan.index = row.target;
         const row_state state = sweep_target(row.x, row.n, rows->z_loss, &row.plan, &terms);
-        const wide factor = wide_quotient(rows->factor[i], terms.all.sum);
-        const wide at_target = wide_mul(terms.rest, factor);
-        double own = 0.0 - scale_by_power(at_target.high + at_target.low, terms.all.d);
-        row.K = state.K;
-        row.factor = split_factor(factor, terms.all.d);
-        if (rows->z_loss != 0.0) {
-            const double z = 2.0 * rows->z_loss * terms.lse * rows->z_factor[i];
-            const wide with_z = wide_quotient(rows->factor[i] + z, terms.all.sum);
-            row.factor = split_factor(with_z, terms.all.d);
-            own += z * terms.p;
-        }
-        row.at_target = (real)own;
+        end_gradient(rows, i, &state, &terms, &row);
     }
     rows->value[i] = terms.loss;
     rows->lse[i] = terms.lse;

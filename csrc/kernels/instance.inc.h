@@ -16,6 +16,7 @@
 #include "cross_entropy_mixed.inc.h"
 #include "nll.inc.h"
 #include "backward.inc.h"
+#include "split.inc.h"
 #include "tile.inc.h"
 #include "cols.inc.h"
 #include "cols_softmax.inc.h"
@@ -41,4 +42,10 @@ const fs_kernels FS_INSTANCE = {
     logsumexp_cols,
     cross_entropy_cols,
     cross_entropy_grad_cols,
+    PIECE,
+    {reduce_all, end_softmax, write_terms_piece},
+    {reduce_but_largest, end_log_softmax, write_logs_piece},
+    {reduce_but_largest, end_logsumexp, 0},
+    {reduce_but_target, end_cross_entropy, 0},
+    {reduce_but_target, end_cross_entropy, write_terms_piece},
 };

@@ -19,15 +19,19 @@ FS_INLINE int holds_nan(const real *x, int64_t n)
     return 0;
 }
 
+FS_INLINE double logsumexp_of(const real *x, int64_t n, const row_state *state, real shift)
+{
+    if (state->max - state->max == 0)
+        return (double)state->max + log_ratio(state, shift);
+    return holds_nan(x, n) ? NAN : (double)state->max;
+}
+
 static void logsumexp_rows(const fs_rows *rows)
 {
     for (int64_t i = 0; i < rows->rows; i++) {
         const real *x = (const real *)rows->x + i * rows->x_step;
         sweep_plan plan = {PIVOT_MAX, 0, 0, 0, 0};
         const row_state state = sweep(x, rows->n, &plan);
-        if (state.max - state.max == 0)
-            rows->value[i] = (double)state.max + log_ratio(&state, plan.shift);
-        else
-            rows->value[i] = holds_nan(x, rows->n) ? NAN : (double)state.max;
+        rows->value[i] = logsumexp_of(x, rows->n, &state, plan.shift);
     }
 }

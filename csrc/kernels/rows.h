@@ -31,6 +31,22 @@ typedef struct {
 
 typedef void fs_kernel(const fs_rows *rows);
 
+/* A huge row in pieces (split.inc.h). What an instance keeps here is its own affair. */
+typedef struct { int64_t words[16]; } fs_piece;
+
+typedef struct {
+    int64_t pieces;
+    double shift;     /* subtracted from every logit */
+    fs_piece *states; /* one a piece */
+    fs_piece ending[2];
+} fs_split_row;
+
+typedef struct {
+    void (*reduce)(const fs_rows *rows, fs_split_row *split, int64_t piece);
+    int (*end)(const fs_rows *rows, fs_split_row *split); /* 0: reduce once more, shifted */
+    void (*write)(const fs_rows *rows, const fs_split_row *split, int64_t piece); /* or 0 */
+} fs_split_kernel;
+
 /* One instance: an instruction set and a dtype. */
 typedef struct {
     int64_t block; /* elements a block; <op>_cols take rows of one block at most */
@@ -50,6 +66,12 @@ typedef struct {
     fs_kernel *logsumexp_cols;
     fs_kernel *cross_entropy_cols;
     fs_kernel *cross_entropy_grad_cols;
+    int64_t piece; /* elements a piece of a huge row */
+    fs_split_kernel softmax_split;
+    fs_split_kernel log_softmax_split;
+    fs_split_kernel logsumexp_split;
+    fs_split_kernel cross_entropy_split;
+    fs_split_kernel cross_entropy_grad_split;
 } fs_kernels;
 
 /* Elements of the tile for a batch of rows: transposing goes by squares of `lanes` vectors. */

@@ -1,5 +1,11 @@
 /* softmax(x)_j = e^(x_j) / sum_i e^(x_i) */
 
+FS_INLINE void end_softmax_row(const row_state *state, swept_row *row)
+{
+    row->K = state->K;
+    row->factor = split_factor(wide_quotient(1.0, checked_sum(state)), 0);
+}
+
 static void softmax_rows(const fs_rows *rows)
 {
     late_rows late;
@@ -7,8 +13,7 @@ static void softmax_rows(const fs_rows *rows)
     for (int64_t i = 0; i < rows->rows; i++) {
         swept_row row = begin_row(rows, i, &late);
         const row_state state = sweep(row.x, row.n, &row.plan);
-        row.K = state.K;
-        row.factor = split_factor(wide_quotient(1.0, checked_sum(&state)), 0);
+        end_softmax_row(&state, &row);
         if (!write_late(rows))
             write_swept(&row);
         else if (i > 0)
