@@ -5,6 +5,8 @@
 #ifndef FS_TEST_AVX512_EMULATED_H
 #define FS_TEST_AVX512_EMULATED_H
 #include_next <immintrin.h>
+#include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #define SIMDE_ENABLE_NATIVE_ALIASES
 #include <simde/x86/avx512.h>
@@ -92,4 +94,17 @@ EMULATED __m256 fs_cvtpd_ps(simde__m512d a)
 #define _mm512_shuffle_f64x2(a, b, control) fs_shuffle_f64x2(a, b, control)
 #define _mm512_cvtps_pd(a) fs_cvtps_pd(a)
 #define _mm512_cvtpd_ps(a) fs_cvtpd_ps(a)
+/* An emulated store goes through the caches; what matters here is that the address is aligned. */
+EMULATED void fs_stream(void *to, const void *a)
+{
+    if ((uintptr_t)to % 64 != 0)
+        abort();
+    memcpy(to, a, 64);
+}
+EMULATED void fs_stream_ps(float *to, simde__m512 a) { fs_stream(to, &a); }
+EMULATED void fs_stream_pd(double *to, simde__m512d a) { fs_stream(to, &a); }
+#undef _mm512_stream_ps
+#undef _mm512_stream_pd
+#define _mm512_stream_ps(to, a) fs_stream_ps(to, a)
+#define _mm512_stream_pd(to, a) fs_stream_pd(to, a)
 #endif
