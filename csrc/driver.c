@@ -12,6 +12,7 @@
 #include "layout.h"
 #include "math/wide.h"
 #include "parallel.h"
+#include "range.h"
 #include "targets.h"
 #include <math.h>
 #include <stdlib.h>
@@ -41,7 +42,8 @@ typedef struct {
     int split;         /* threads that share a row; 0: none does */
     fs_split_row pieces;
     void *class_weight; /* in the dtype of the logits, for mixed losses; 0: all one */
-    double weight_total;
+    void *class_weight_low; /* behind it: what float32 loses of them; 0: nothing */
+    double weight_total, weight_scale;
     int size;          /* bytes an element */
     int64_t chunk;     /* rows a chunk */
     int64_t chunks;
@@ -52,7 +54,11 @@ typedef struct {
     size_t scratch_bytes;
     double divisor;    /* of the gradient: 0 where there is nothing to average */
     wide sums[MAX_CHUNKS];
+    wide huge[MAX_CHUNKS]; /* of losses above HUGE_LOSS, times HUGE_SCALE */
 } plan;
+
+#define HUGE_LOSS 0x1p+900
+#define HUGE_SCALE 0x1p-200
 
 static int64_t at_most(int64_t a, int64_t b) { return a < b ? a : b; }
 static int64_t at_least(int64_t a, int64_t b) { return a > b ? a : b; }
@@ -152,9 +158,31 @@ static void weigh_losses(const plan *p, const fs_rows *rows, const fs_sample_fac
     }
 }
 
+/* Losses so large that their sum may overflow where their mean does not go to a sum of their own.
+ * (Those of float32 are summed in float64: theirs cannot.) */
+static void set_huge_aside(plan *p, int64_t row, const fs_rows *rows)
+{
+    double largest = 0.0;
+    if (p->call->dtype == FS_FLOAT32)
+        return;
+    for (int64_t i = 0; i < rows->rows; i++)
+        largest = fabs(rows->value[i]) > largest ? fabs(rows->value[i]) : largest;
+    if (largest <= HUGE_LOSS)
+        return;
+    for (int64_t i = 0; i < rows->rows; i++) {
+        const double loss = rows->value[i];
+        wide *huge = &p->huge[(row + i) / p->chunk];
+        if (fabs(loss) > HUGE_LOSS && loss - loss == 0) {
+            *huge = wide_add(*huge, wide_of(loss * HUGE_SCALE, 0.0));
+            rows->value[i] = 0.0;
+        }
+    }
+}
+
 /* Adds a tile's losses to the sums of their chunks, each with its rounding error. */
 static void sum_losses(plan *p, int64_t row, const fs_rows *rows)
 {
+    set_huge_aside(p, row, rows);
     for (int64_t i = 0; i < rows->rows;) {
         const int64_t chunk = (row + i) / p->chunk;
         const int64_t end = at_most(rows->rows, (chunk + 1) * p->chunk - row);
@@ -259,12 +287,22 @@ static void run_split(plan *p, const fs_rows *rows)
         fs_parallel(p->split, run_pieces, &step);
 }
 
+/* Gradient factors as the kernel wants them. Mixed losses take their weights over a scale, and one
+ * factor for all. */
+static int fit_factors(const plan *p, const fs_rows *rows, const fs_sample_factors *factors)
+{
+    for (int64_t i = 0; p->mixed && i < rows->rows; i++)
+        factors->z_factor[i] = factors->factor[i] *= p->weight_scale;
+    return fs_range_factors(rows->rows, factors->factor, factors->z_factor, factors->power);
+}
+
 static void run_tile(plan *p, int64_t row, int64_t count, const int64_t *offsets, char *scratch,
                      int64_t *exponents)
 {
     const fs_call *call = p->call;
     double value[TILE], lse[TILE], weight[TILE], sample[TILE], factor[TILE], z_factor[TILE];
-    fs_sample_factors factors = {weight, sample, factor, z_factor};
+    double power[TILE];
+    fs_sample_factors factors = {weight, sample, factor, z_factor, power};
     int64_t target[TILE];
     fs_rows rows = {0};
     rows.rows = count;
@@ -278,11 +316,14 @@ static void run_tile(plan *p, int64_t row, int64_t count, const int64_t *offsets
     rows.stream = p->stream;
     rows.keep = call->n * p->size <= (p->stream ? p->kernels->block * p->size : KEEP_BYTES);
     rows.class_weight = p->class_weight;
+    rows.class_weight_low = p->class_weight_low;
     rows.weight_total = p->weight_total;
+    rows.weight_scale = p->weight_scale;
     rows.smoothing = call->smoothing;
     rows.z_loss = call->z_loss;
     if (is_loss(call->op))
         fs_targets_tile(call, &p->layout, offsets, count, p->divisor, !p->mixed, target, &factors);
+    const int out_of_range = call->op == FS_CROSS_ENTROPY_GRAD && fit_factors(p, &rows, &factors);
     if (picks(call)) {
         pick_targets(p, &rows, offsets);
     } else {
@@ -292,6 +333,9 @@ static void run_tile(plan *p, int64_t row, int64_t count, const int64_t *offsets
         else
             p->kernel(&rows);
     }
+    if (out_of_range)
+        fs_range_apply(call->dtype, rows.y, count, rows.y_step, rows.n,
+                       p->gather_y ? 1 : rows.y_class, factors.power);
     if (is_loss(call->op))
         take_losses(p, row, &rows, &factors, offsets);
     else if (call->op == FS_LOGSUMEXP)
@@ -385,7 +429,8 @@ static void make_plan(plan *p, const fs_call *call)
     p->cols = goes_side_by_side(p);
     if (p->cols)
         plan_cols(p);
-    memset(p->sums, 0, (size_t)p->chunks * sizeof p->sums[0]);
+    memset(p->sums, 0, (size_t)p->chunks * sizeof *p->sums);
+    memset(p->huge, 0, (size_t)p->chunks * sizeof *p->huge);
 }
 
 /* How many threads the work pays for. Fewer huge rows than threads are split, one after another. */
@@ -407,22 +452,41 @@ static int plan_threads(plan *p)
     return (int)at_most(threads, p->chunks);
 }
 
+/* The power of two that leaves the largest weight of size 1 to 2, whatever they are measured in. */
+static int weight_exponent(const fs_call *call)
+{
+    double largest = 0.0;
+    for (int64_t j = 0; j < call->n; j++)
+        if (fabs(call->weight[j]) > largest)
+            largest = fabs(call->weight[j]);
+    return largest > 0.0 && largest - largest == 0 ? ilogb(largest) : 0;
+}
+
 /* A mixed loss takes the class weights by vectors: a copy in the dtype of the logits. */
 static int copy_class_weight(plan *p)
 {
     const fs_call *call = p->call;
     wide total = {0.0, 0.0};
-    p->class_weight = 0;
+    p->class_weight = p->class_weight_low = 0;
     p->weight_total = (double)call->n;
+    p->weight_scale = 1.0;
     if (!p->mixed || !call->weight)
         return 1;
-    p->class_weight = malloc((size_t)(call->n * p->size));
-    for (int64_t j = 0; p->class_weight && j < call->n; j++) {
-        store_value(call, (char *)p->class_weight + j * p->size, call->weight[j]);
-        total = wide_add(total, wide_of(call->weight[j], 0.0));
+    const int exponent = weight_exponent(call), single = call->dtype == FS_FLOAT32;
+    p->weight_scale = ldexp(1.0, exponent);
+    p->class_weight = malloc((size_t)(2 * call->n * p->size));
+    char *low = p->class_weight ? (char *)p->class_weight + call->n * p->size : 0;
+    for (int64_t j = 0; low && j < call->n; j++) {
+        const double weight = ldexp(call->weight[j], -exponent);
+        const double lost = single ? weight - (double)(float)weight : 0.0;
+        store_value(call, (char *)p->class_weight + j * p->size, weight);
+        store_value(call, low + j * p->size, lost);
+        if (lost != 0.0)
+            p->class_weight_low = low;
+        total = wide_add(total, wide_of(weight, 0.0));
     }
     p->weight_total = total.high + total.low;
-    return p->class_weight != 0;
+    return low != 0;
 }
 
 static int allocate(plan *p, int threads)
@@ -449,14 +513,14 @@ static int allocate(plan *p, int threads)
 
 static void finish_loss(fs_call *call, const plan *p, const fs_target_sums *targets)
 {
-    wide total = {0.0, 0.0};
-    for (int64_t chunk = 0; chunk < p->chunks; chunk++)
+    wide total = {0.0, 0.0}, huge = {0.0, 0.0};
+    for (int64_t chunk = 0; chunk < p->chunks; chunk++) {
         total = wide_add(total, p->sums[chunk]);
-    call->loss = total.high - total.high == 0 ? total.high + total.low : total.high;
-    if (call->reduction == FS_MEAN) {
-        const double divisor = fs_targets_divisor(call, targets);
-        call->loss = divisor == 0.0 ? NAN : call->loss / divisor;
+        huge = wide_add(huge, p->huge[chunk]);
     }
+    const double divisor = fs_targets_divisor(call, targets), scale = huge.high ? HUGE_SCALE : 1.0;
+    total = wide_add(wide_scale(total, scale), huge);
+    call->loss = divisor == 0.0 ? NAN : wide_value(total) / divisor / scale;
 }
 
 fs_status fs_run(fs_call *call)

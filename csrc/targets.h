@@ -23,6 +23,7 @@ typedef struct {
     double *sample;   /* the z-loss: sample weight */
     double *factor;   /* the gradient of the loss */
     double *z_factor; /* the gradient of the z-loss */
+    double *power;    /* room for what range.h makes of the last two */
 } fs_sample_factors;
 
 /* A tile's classes (negative: not counted), the weights of its losses, and the factors of its

@@ -154,7 +154,7 @@ def test_tail_in_other_blocks(dtype, isa):
 
 @pytest.mark.skipif(SLOW_TRUTH, reason="needs a long double wider than double")
 def test_scalar_loss_of_one_sample(dtype, isa, rng, request):
-    """A mean over one sample is no better than that sample's loss."""
+    """A mean over one sample is no better than that sample's loss (docs/experiments.md)."""
     if dtype == np.float32:
         reason = "one sample's own loss is promised to 2 ULP, the mean to 1"
         request.applymarker(pytest.mark.xfail(reason=reason, strict=True))

@@ -43,3 +43,27 @@ def test_backward_of_tiny_gradients(dtype, isa):
     tiny = dtype.type(2.0**-100 if dtype == np.float32 else 2.0**-900)
     expected = fastsoftmax.log_softmax_backward(dy, y) * tiny  # a power of two: exact
     assert np.array_equal(fastsoftmax.log_softmax_backward(dy * tiny, y), expected)
+
+
+@pytest.mark.parametrize("name", ["z_loss", "normalizer", "label_smoothing"])
+def test_option_beyond_float64(name):
+    with pytest.raises(ValueError, match=f"^{name}: "):
+        fastsoftmax.cross_entropy(np.zeros((2, 3)), [0, 1], **{name: 10**400})
+
+
+def test_every_element_a_row_of_as_many_dimensions_as_numpy_has():
+    most = 64 if np.lib.NumpyVersion(np.__version__) >= "2.0.0" else 32
+    x = np.zeros((1,) * (most - 1) + (2,))
+    assert np.array_equal(fastsoftmax.softmax(x, axis=()), np.ones_like(x))
+    assert np.array_equal(fastsoftmax.log_softmax(x, axis=()), x)
+    assert fastsoftmax.logsumexp(x + 3, axis=()).shape == x.shape
+    assert not fastsoftmax.softmax_backward(x, x, axis=()).any()
+
+
+def test_infinite_gap_of_a_weight_that_float32_cannot_hold(dtype, isa):
+    x = np.array([[0, 1, -np.inf]], dtype)
+    t = np.array([[0.5, 0.25, 0.25]], dtype)
+    for w in (0.1, 0.7, 1 / 3):
+        options = {"weight": [1.0, 2.0, w]}
+        assert fastsoftmax.cross_entropy(x, t, **options) == np.inf
+        assert fastsoftmax.cross_entropy(x, [0], label_smoothing=1.0, **options) == np.inf

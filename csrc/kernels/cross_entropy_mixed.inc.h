@@ -1,281 +1,345 @@
-/* cross-entropy with a coefficient for every class: label smoothing, soft targets, and the z-loss.
+/* cross-entropy with a coefficient for every class: label smoothing and soft targets, with z-loss.
  *
- *   loss = sum_c q_c (lse - x_c) + z lse^2 = A log(1 + R) + D + z lse^2
- *   dloss/dx_j = p_j (A + 2 z lse) - q_j
- *   A = sum_c q_c,  D = sum_c q_c (max - x_c),  lse = max + log(1 + R), R as in logsumexp
+ *   loss = sum_c q_c (lse - x_c) + z lse^2
+ *   dloss/dx_j = p_j (A + 2 z lse) - q_j,  A = sum_c q_c
  *
  * with weights w and smoothing a over C classes (PyTorch's convention)
  *
  *   hard target t:  q_c = (1 - a) w_t [c = t] + a w_c / C
  *   soft targets t: q_c = w_c ((1 - a) t_c + a / C)
  *
- * All terms of A and D are of one sign for ordinary weights: nothing cancels. A coefficient of 0
- * times an infinite max - x_c is 0. D and the gradient read the row again, from cache.
- */
-
-/* q_c = (slope t_c + base) w_c, without the hard target's own share. */
-typedef struct {
-    const real *soft, *weight; /* 0: none, all one */
-    real slope, base;
-    int any; /* whether any q_c is there beside the hard target's */
-} coefficients;
-
-/* f: what multiplies them, 1 in the loss, the row's factor in the gradient. */
-FS_INLINE coefficients row_coefficients(const fs_rows *rows, int64_t i, double f)
-{
-    coefficients q;
-    q.soft = rows->other ? (const real *)rows->other + i * rows->other_step : 0;
-    q.weight = (const real *)rows->class_weight;
-    q.slope = (real)(f * (1.0 - rows->smoothing));
-    q.base = (real)(f * rows->smoothing / (double)rows->n);
-    q.any = q.soft || rows->smoothing != 0.0;
-    return q;
-}
-
-/* All of a vector, or its first lanes and rest. */
-FS_INLINE v_t load_some(const real *p, int64_t count, v_t rest)
-{
-    return count >= V_LANES ? v_load(p) : v_load_part(p, count, rest);
-}
-
-FS_INLINE void store_some(real *p, v_t a, int64_t count)
-{
-    if (count >= V_LANES)
-        v_store(p, a);
-    else
-        v_store_part(p, a, count);
-}
-
-/* The coefficients from class j on; what stands where there is no class is of no use. */
-FS_INLINE v_t class_coefficients(const coefficients *q, int64_t j, int64_t count)
-{
-    const v_t zero = v_set1(0);
-    v_t value = v_set1(q->base);
-    if (q->soft)
-        value = v_fma(v_set1(q->slope), load_some(q->soft + j, count, zero), value);
-    if (q->weight)
-        value = v_mul(value, load_some(q->weight + j, count, zero));
-    return value;
-}
-
-typedef struct { wide A, D; } mixture;
-
-/* One column set of a group of classes into the two sums; `count` of them are left from j on.
- * Added pairwise in the precision of the logits: the terms are all of one sign. */
-FS_INLINE void add_mixture(const real *x, int64_t j, int64_t count, v_t max, const coefficients *q,
-                           v_acc_t *a, v_acc_t *d)
-{
-    const v_t zero = v_set1(0);
-    v_t coefficient[4], term[4];
-    for (int i = 0; i < 4; i++) {
-        const int64_t at = j + i * COLUMNS, left = count - i * COLUMNS;
-        coefficient[i] = term[i] = zero;
-        if (left <= 0)
-            continue;
-        const v_t gap = v_sub(max, load_some(x + at, left, max));
-        term[i] = gap;
-        if (q->soft || q->weight) {
-            const v_t value = class_coefficients(q, at, left);
-            real lanes[V_LANES] = {0};
-            coefficient[i] = value;
-            term[i] = v_where_nonzero(value, v_mul(value, gap));
-            if (left < V_LANES) {
-                v_store_part(lanes, value, left);
-                coefficient[i] = v_load(lanes);
-            }
-        }
-    }
-    if (q->soft)
-        v_acc_add(a, v_add(v_add(coefficient[0], coefficient[1]),
-                           v_add(coefficient[2], coefficient[3])));
-    v_acc_add(d, v_add(v_add(term[0], term[1]), v_add(term[2], term[3])));
-}
-
-FS_INLINE mixture mixture_loop(const real *x, int64_t n, real max, const coefficients *q)
-{
-    const v_t maxima = v_set1(max);
-    const int64_t whole = n - n % GROUP;
-    column_sums a, d;
-    columns_clear(&a);
-    columns_clear(&d);
-    for (int64_t j = 0; j < whole; j += GROUP)
-        for (int v = 0; v < VECTORS; v++)
-            add_mixture(x, j + v * V_LANES, GROUP, maxima, q, &a.part[v], &d.part[v]);
-    for (int v = 0; whole < n && v < VECTORS; v++)
-        add_mixture(x, whole + v * V_LANES, n - whole - v * V_LANES, maxima, q, &a.part[v],
-                    &d.part[v]);
-    const mixture sums = {columns_total(&a), columns_total(&d)};
-    return sums;
-}
-
-/* A and D over a row, the hard target's share left out. With soft targets A is summed; otherwise it
- * is base times the sum of the weights. One loop for each case: q is constant to the compiler. */
-FS_SHARED mixture sum_mixture(const real *x, int64_t n, real max, const coefficients *q,
-                              double weight_total)
-{
-    mixture sums;
-    coefficients known = *q;
-    if (q->soft && q->weight)
-        return mixture_loop(x, n, max, q);
-    if (q->soft) {
-        known.weight = 0;
-        return mixture_loop(x, n, max, &known);
-    }
-    known.soft = 0;
-    if (q->weight) {
-        sums = mixture_loop(x, n, max, &known);
-    } else {
-        known.weight = 0;
-        sums = mixture_loop(x, n, max, &known);
-        sums.D = wide_of((sums.D.high + sums.D.low) * (double)q->base, 0.0);
-    }
-    sums.A = wide_of((double)q->base * weight_total, 0.0);
-    return sums;
-}
+ * It is a mixture of the loss of the targets and that of even targets:
+ *
+ *   loss = A (lse - m) + (1 - a) D + a / C U,  gaps to m
+ *
+ * For m = max x all terms are of one sign for ordinary weights, and nothing cancels. With a hard
+ * target m = x_t spares the search for the maximum's place; its U has both signs, but
+ * |a / C U| <= max(loss, a / C sum(w) (lse - x_t)), so that nothing is lost while a target's own
+ * share is the larger one. Otherwise, and where anything is not finite, the maximum is taken. A
+ * coefficient of 0 times an infinite gap is 0. The gaps and the gradient read the row again, from
+ * cache. */
 
 typedef struct {
     double loss;
-    double lse;
-    double own;   /* the hard target's share of A; 0 for soft targets */
-    double other; /* the rest of A */
-    wide rest;    /* the sum of all exponentials but the largest */
+    double own;    /* the hard target's own share of A; 0 for soft targets */
+    wide total;    /* A; both over weight_scale */
+    double z;     /* 2 z lse over weight_scale: joins A in the gradient */
+    int64_t pivot; /* the class left out of the sum `rest` */
+    wide p, one_minus_p; /* of that class */
+    row_state state;
+    wide rest;
     full_sum all;
 } mixed_row;
 
-/* The hard target's share of loss: q_t (lse - x_t), 0 for q_t = 0. */
-FS_INLINE double own_loss(double own, double max, double x_t, double distance)
+FS_INLINE double class_weight(const coefficients *q, int64_t c)
 {
-    return own == 0.0 ? 0.0 : own * ((max - x_t) + distance);
+    return q->weight ? (double)q->weight[c] : 1.0;
 }
 
-FS_INLINE mixed_row mix_row(const fs_rows *rows, int64_t i, const real *x, const row_state *state,
-                            const sweep_plan *plan)
+FS_INLINE wide share_of(wide part, wide sum)
 {
-    mixed_row row = {0};
-    mixture sums = {{0.0, 0.0}, {0.0, 0.0}};
-    const coefficients q = row_coefficients(rows, i, 1.0);
-    const double distance = log_ratio(state, plan->shift), max = (double)state->max;
-    if (q.any)
-        sums = sum_mixture(x, rows->n, state->max, &q, rows->weight_total);
-    row.lse = max + distance;
-    row.other = sums.A.high + sums.A.low;
-    row.loss = sums.D.high + fma(row.other, distance, sums.D.low);
-    if (!q.soft) {
-        const int64_t t = rows->target[i];
-        const real *weight = (const real *)rows->class_weight;
-        row.own = (1.0 - rows->smoothing) * (weight ? (double)weight[t] : 1.0);
-        row.loss += own_loss(row.own, max, (double)x[t], distance);
+    return wide_mul(part, wide_quotient(1.0, sum));
+}
+
+/* 1 - p of the pivot, from the sum of the others: exact where it is small. */
+FS_INLINE wide share_of_others(const mixed_row *row)
+{
+    return share_of(wide_scale(row->rest, power_of_two(row->all.d)), row->all.sum);
+}
+
+/* A = (1 - a) sum(w t) + a / C sum(w) */
+FS_INLINE wide sum_of_coefficients(const fs_rows *rows, const coefficients *q, wide targets)
+{
+    return wide_add(wide_mul(q->slope, targets),
+                    wide_mul(q->base, wide_of(rows->weight_total, 0.0)));
+}
+
+FS_INLINE void end_mixed(const fs_rows *rows, mixed_row *row, double loss, double lse)
+{
+    row->loss = loss;
+    row->z = 0.0;
+    if (rows->z_loss == 0.0)
+        return;
+    row->loss = fma(rows->z_loss * lse, lse, row->loss);
+    row->z = 2.0 * rows->z_loss * lse / rows->weight_scale;
+}
+
+/* A row with its hard target as the pivot; 0 where that will not do. */
+FS_INLINE int mix_by_target(const fs_rows *rows, const real *x, int64_t t, const coefficients *q,
+                            sweep_plan *plan, mixed_row *row)
+{
+    const double even = q->base.high * rows->weight_total;
+    target_terms terms;
+    row->own = q->slope.high * class_weight(q, t);
+    if (!(row->own > 0.0 && even <= row->own))
+        return 0;
+    plan->rule = PIVOT_INDEX;
+    plan->index = row->pivot = t;
+    row->state = sweep_target(x, rows->n, rows->z_loss, plan, &terms);
+    const wide gaps = sum_gaps(x, rows->n, x[t], q->weight);
+    row->total = sum_of_coefficients(rows, q, wide_of(class_weight(q, t), 0.0));
+    const double loss = fma(row->total.high, terms.loss, q->base.high * gaps.high) +
+                        q->base.high * gaps.low;
+    row->rest = terms.rest;
+    row->all = terms.all;
+    row->one_minus_p = share_of_others(row);
+    row->p = wide_add(wide_of(1.0, 0.0), wide_minus(row->one_minus_p));
+    if (rows->z_loss != 0.0) /* else a small p is beside 1 - p */
+        row->p = wide_of(terms.p, 0.0);
+    end_mixed(rows, row, loss * rows->weight_scale, terms.lse);
+    return loss - loss == 0;
+}
+
+/* sum_c q_c gap_c relative to the maximum, and T. Where gaps or their sum overflow, though what
+ * they contribute may not, all is made smaller first. */
+FS_INLINE double mixed_gaps(const fs_rows *rows, const real *x, real max, int64_t target,
+                            double own, const coefficients *q, wide *targets)
+{
+    double shrink = 1.0, gaps = 0.0;
+    for (int attempt = 0; attempt < 2; attempt++) {
+        const mixture sums = sum_mixture(x, rows->n, max, q, (real)shrink);
+        gaps = fma(q->slope.high, sums.D.high, q->slope.high * sums.D.low);
+        if (q->base.high != 0.0)
+            gaps += fma(q->base.high, sums.U.high, q->base.high * sums.U.low);
+        if (own != 0.0)
+            gaps += own * ((double)max * shrink - (double)x[target] * shrink);
+        *targets = sums.T;
+        if (gaps - gaps == 0)
+            break;
+        shrink = 0x1p-64;
     }
-    if (rows->z_loss != 0.0)
-        row.loss = fma(rows->z_loss * row.lse, row.lse, row.loss);
+    return gaps * rows->weight_scale / shrink;
+}
+
+/* A row with its first largest logit as the pivot. */
+FS_INLINE void mix_by_largest(const fs_rows *rows, const real *x, int64_t t, const coefficients *q,
+                              sweep_plan *plan, mixed_row *row)
+{
+    wide targets;
+    plan->rule = PIVOT_MAX;
+    row->state = sweep(x, rows->n, plan);
+    row->pivot = row->state.pivot_index < 0 ? 0 : row->state.pivot_index;
+    const double max = (double)row->state.max, distance = log_ratio(&row->state, plan->shift);
+    row->own = rows->other ? 0.0 : q->slope.high * class_weight(q, t);
+    const double gaps = mixed_gaps(rows, x, row->state.max, t, row->own, q, &targets);
+    if (!rows->other)
+        targets = wide_of(class_weight(q, t), 0.0);
+    row->total = sum_of_coefficients(rows, q, targets);
+    const wide_exp pivot = exp_of_pivot(row->state.max, plan->shift);
+    row->rest = checked_sum(&row->state);
+    row->all = sum_with_pivot(row->rest, row->state.K, &pivot);
+    row->one_minus_p = share_of_others(row);
+    row->p = share_of(pivot_term(&pivot, row->state.K - row->all.d), row->all.sum);
+    end_mixed(rows, row, fma(row->total.high * rows->weight_scale, distance, gaps),
+              max + distance);
     if (distance != distance) /* NaN shows, whatever its coefficient */
-        row.loss = NAN;
-    const wide_exp pivot = exp_of_pivot(state->max, plan->shift);
-    row.rest = checked_sum(state);
-    row.all = sum_with_pivot(row.rest, state->K, &pivot);
-    return row;
+        row->loss = NAN;
+}
+
+FS_INLINE void mix_row(const fs_rows *rows, int64_t i, const real *x, const coefficients *q,
+                       sweep_plan *plan, mixed_row *row)
+{
+    const int64_t t = rows->target[i];
+    if (rows->other || !mix_by_target(rows, x, t, q, plan, row))
+        mix_by_largest(rows, x, t, q, plan, row);
 }
 
 static void cross_entropy_mixed_rows(const fs_rows *rows)
 {
+    mixed_row row;
     for (int64_t i = 0; i < rows->rows; i++) {
-        const real *x = (const real *)rows->x + i * rows->x_step;
+        const coefficients q = row_coefficients(rows, i);
         sweep_plan plan = {PIVOT_MAX, 0, 0, 0, 0};
         rows->value[i] = 0.0;
         if (rows->target[i] < 0)
             continue;
-        const row_state state = sweep(x, rows->n, &plan);
-        rows->value[i] = mix_row(rows, i, x, &state, &plan).loss;
+        mix_row(rows, i, (const real *)rows->x + i * rows->x_step, &q, &plan, &row);
+        rows->value[i] = row.loss;
     }
 }
 
-/* y_j = p_j P - q_j f, the difference rounded once, at its own size. The exponentials were kept in
- * scratch, or are computed again. */
-FS_INLINE void mixed_loop(const swept_row *row, const coefficients *q)
+/* --- the gradient --- */
+
+/* A row that is swept but not yet written: y_j = p_j P - (slope t_j + base) w_j. */
+typedef struct {
+    swept_row row;
+    const real *soft, *weight, *weight_low;
+    real slope, base, slope_low, base_low;
+    int64_t pivot;
+    real at_pivot;
+} mixed_swept;
+
+/* `count` elements from j on. The difference is rounded once, at its own size. */
+FS_INLINE void write_mixed_some(const mixed_swept *s, const exp_scale *scale, two_powers lift,
+                                int plain, int64_t j, int64_t count)
 {
-    const v_t high = v_set1(row->factor.high), low = v_set1(row->factor.low), zero = v_set1(0);
-    const v_t shift = v_set1(row->plan.shift), none = v_set1((real)-INFINITY);
-    const two_powers lift = powers_of_two(row->factor.lift);
-    const exp_scale powers = exp_scale_for(row->K);
-    const real *kept = row->plan.out;
-    for (int64_t j = 0; j < row->n; j += V_LANES) {
-        const int64_t left = row->n - j;
-        const v_t raw = kept ? load_some(kept + j, left, zero)
-                             : exp_scaled(v_sub(load_some(row->x + j, left, none), shift), &powers);
-        const v_t term = v_mul(v_mul(raw, lift.a), lift.b);
-        const v_t q_j = q->any ? class_coefficients(q, j, left) : zero;
-        const v_t y_j = v_fma(term, low, v_fma(term, high, v_sub(zero, q_j)));
-        store_some(row->y + j, y_j, left);
+    const v_t zero = v_set1(0), none = v_set1((real)-INFINITY);
+    v_t q = v_set1(s->base), q_low = v_set1(s->base_low), term;
+    if (s->row.plan.out)
+        term = load_some(s->row.plan.out + j, count, zero);
+    else
+        term = exp_scaled(v_sub(load_some(s->row.x + j, count, none), v_set1(s->row.plan.shift)),
+                          scale);
+    if (!plain)
+        term = v_mul(v_mul(term, lift.a), lift.b);
+    if (s->soft) {
+        const v_t t = load_some(s->soft + j, count, zero);
+        q_low = v_fma(v_set1(s->slope_low), t, q_low);
+        q = v_fma(v_set1(s->slope), t, q);
     }
+    if (s->weight) {
+        const v_t w = load_some(s->weight + j, count, zero), product = v_mul(q, w);
+        if (s->weight_low)
+            q_low = v_fma(q, load_some(s->weight_low + j, count, zero), v_mul(q_low, w));
+        else
+            q_low = v_mul(q_low, w);
+        q_low = v_add(q_low, v_fma(q, w, v_sub(zero, product)));
+        q = product;
+    }
+    const v_t low = v_fma(term, v_set1(s->row.factor.low), v_sub(zero, q_low));
+    const v_t high = v_fma(term, v_set1(s->row.factor.high), v_sub(zero, q));
+    store_some(s->row.y + j, v_add(high, low), count);
 }
 
-FS_SHARED void write_mixed(const swept_row *row, const coefficients *q)
+FS_INLINE void write_mixed_loop(const mixed_swept *s, int plain)
 {
-    coefficients known = *q;
-    if (q->soft) {
-        mixed_loop(row, q);
-    } else {
+    const mixed_swept local = *s; /* in registers: stores to y might alias it */
+    const two_powers lift = powers_of_two(local.row.factor.lift);
+    const exp_scale scale = exp_scale_for(local.row.K);
+    const int64_t n = local.row.n;
+    int64_t j = unaligned_head(local.row.y, n);
+    if (j > 0)
+        write_mixed_some(&local, &scale, lift, plain, 0, j);
+    for (; j + V_LANES <= n; j += V_LANES)
+        write_mixed_some(&local, &scale, lift, plain, j, V_LANES);
+    if (j < n)
+        write_mixed_some(&local, &scale, lift, plain, j, n - j);
+}
+
+/* One loop for each of the usual cases: what is absent is known to the compiler. */
+FS_SHARED void write_mixed(const mixed_swept *s)
+{
+    mixed_swept known = *s;
+    const int plain = s->row.factor.lift == 0 && s->row.plan.out;
+    if (plain && !s->soft) {
         known.soft = 0;
-        mixed_loop(row, &known);
+        if (s->weight) {
+            write_mixed_loop(&known, 1);
+        } else {
+            known.weight = 0;
+            write_mixed_loop(&known, 1);
+        }
+    } else if (plain && !s->weight) {
+        known.weight = 0;
+        write_mixed_loop(&known, 1);
+    } else {
+        write_mixed_loop(&known, 0);
     }
+    s->row.y[s->pivot] = s->at_pivot;
+    if (s->row.target >= 0)
+        s->row.y[s->row.target] = s->row.at_target;
 }
 
-/* The coefficient of one class, the hard target's own share left out. */
-FS_INLINE double class_coefficient(const fs_rows *rows, const coefficients *q, int64_t c)
+/* q of one class; target: 1 for a hard target's own. */
+FS_INLINE wide class_coefficient(const coefficients *q, int64_t c, double target)
 {
-    const double base = rows->smoothing / (double)rows->n;
-    const double weight = q->weight ? (double)q->weight[c] : 1.0;
-    return (q->soft ? fma(1.0 - rows->smoothing, (double)q->soft[c], base) : base) * weight;
+    const double t = q->soft ? (double)q->soft[c] : target;
+    const wide sum = wide_add(wide_mul(q->slope, wide_of(t, 0.0)), q->base);
+    return wide_mul(sum, wide_of(class_weight(q, c), 0.0));
 }
 
-/* The gradient at one class, over f: p (A + 2 z lse) - q, in full precision. For the largest
- * element, whose term the sweep leaves out, and for a hard target: as
- * q (p - 1) + p (A - q + 2 z lse), with 1 - p from the sum of the others. */
-FS_INLINE double class_gradient(const fs_rows *rows, const mixed_row *row, const coefficients *q,
-                                int64_t c, double own, const real *x, const row_state *state,
-                                const sweep_plan *plan)
+/* The gradient at one class, over f: p (A + 2 z lse) - q as p (A - q + 2 z lse) - q (1 - p), which
+ * keeps its digits where p is nearly 1. */
+FS_INLINE double class_gradient(const mixed_row *row, wide q_c, wide p, wide one_minus_p)
 {
-    const int64_t scale = state->K - row->all.d;
-    const wide_exp e = exp_of_pivot(x[c], plan->shift);
-    const wide term = pivot_term(&e, scale), minus = wide_of(-term.high, -term.low);
-    const wide rest = c == state->pivot_index ? wide_scale(row->rest, power_of_two(row->all.d))
-                                              : wide_add(row->all.sum, minus);
-    const double p = term.high / row->all.sum.high, one_minus_p = rest.high / row->all.sum.high;
-    const double q_c = class_coefficient(rows, q, c) + own;
-    const double others = (row->other + row->own - q_c) + 2.0 * rows->z_loss * row->lse;
-    return p * others - q_c * one_minus_p;
+    if (!FS_F64) /* float64 is wide enough */
+        return p.high * ((row->total.high - q_c.high) + row->z) - q_c.high * one_minus_p.high;
+    const wide others = wide_add(wide_add(row->total, wide_minus(q_c)), wide_of(row->z, 0.0));
+    return wide_value(wide_add(wide_mul(p, others), wide_minus(wide_mul(q_c, one_minus_p))));
 }
 
+/* At the pivot, whose term the sweep leaves out. */
+FS_INLINE double pivot_gradient(const mixed_row *row, const coefficients *q, double target)
+{
+    const wide q_c = class_coefficient(q, row->pivot, target);
+    return class_gradient(row, q_c, row->p, row->one_minus_p);
+}
+
+/* At a hard target that is not the pivot. */
+FS_INLINE double target_gradient(const mixed_row *row, const coefficients *q, int64_t t, real x_t,
+                                 real shift)
+{
+    const wide_exp e = exp_of_pivot(x_t, shift);
+    const wide p = share_of(pivot_term(&e, row->state.K - row->all.d), row->all.sum);
+    const wide others = wide_add(wide_of(1.0, 0.0), wide_minus(p));
+    return class_gradient(row, class_coefficient(q, t, 1.0), p, others);
+}
+
+/* factor 2^d for the terms: in the factor itself, unless it is too small for that. */
+FS_INLINE row_factor whole_factor(wide factor, int64_t d)
+{
+    const wide folded = wide_scale(factor, power_of_two(d));
+    const int fits = folded.high > SMALLEST_FACTOR || folded.high < -SMALLEST_FACTOR;
+    return fits ? split_factor(folded, 0) : split_factor(factor, d);
+}
+
+/* Sweeps a row and finds its loss and what its gradient is written from. */
+FS_INLINE mixed_swept mixed_grad_row(const fs_rows *rows, int64_t i, late_rows *late)
+{
+    const coefficients q = row_coefficients(rows, i);
+    const int64_t t = rows->target[i];
+    mixed_swept s;
+    mixed_row row;
+    s.row = begin_row(rows, i, late);
+    s.soft = q.soft;
+    s.weight = q.weight;
+    s.weight_low = q.weight_low;
+    if (!write_late(rows)) /* a long row may be overwritten only once its gaps are known */
+        s.row.plan.out = 0;
+    mix_row(rows, i, s.row.x, &q, &s.row.plan, &row);
+    rows->value[i] = row.loss;
+    const double f = rows->factor[i];
+    const int at_target = row.pivot == t && !rows->other;
+    s.slope = (real)(f * q.slope.high);
+    s.base = (real)(f * q.base.high);
+    s.slope_low = (real)(fma(f, q.slope.high, -(double)s.slope) + f * q.slope.low);
+    s.base_low = (real)(fma(f, q.base.high, -(double)s.base) + f * q.base.low);
+    s.row.K = row.state.K;
+    s.row.factor = whole_factor(wide_quotient(f * (row.total.high + row.z), row.all.sum),
+                                row.all.d);
+    s.pivot = row.pivot;
+    s.at_pivot = (real)(f * pivot_gradient(&row, &q, at_target) + 0.0);
+    if (!at_target && !rows->other) {
+        s.row.target = t;
+        s.row.at_target = (real)(f * target_gradient(&row, &q, t, s.row.x[t], s.row.plan.shift) +
+                                 0.0);
+    }
+    return s;
+}
+
+/* Short rows are written one row late, as in scale.inc.h. */
 static void cross_entropy_mixed_grad_rows(const fs_rows *rows)
 {
+    const int wait = write_late(rows);
     late_rows late;
+    mixed_swept last;
+    int waiting = 0;
     for (int64_t i = 0; i < rows->rows; i++) {
-        const int64_t t = rows->target[i];
-        const double f = rows->factor[i];
-        swept_row row = begin_row(rows, i, &late);
+        mixed_swept next;
+        const int counted = rows->target[i] >= 0;
         rows->value[i] = 0.0;
-        if (t < 0) {
-            fill(row.y, rows->n, 0);
-            continue;
-        }
-        if (!write_late(rows)) /* a long row may be overwritten only once D is known */
-            row.plan.out = 0;
-        row.plan.rule = PIVOT_MAX;
-        const row_state state = sweep(row.x, rows->n, &row.plan);
-        const mixed_row mix = mix_row(rows, i, row.x, &state, &row.plan);
-        const coefficients q = row_coefficients(rows, i, f), one = row_coefficients(rows, i, 1.0);
-        const double total = mix.own + mix.other + 2.0 * rows->z_loss * mix.lse;
-        const int64_t largest = state.pivot_index < 0 ? 0 : state.pivot_index;
-        const double at_largest = class_gradient(rows, &mix, &one, largest, 0.0, row.x, &state,
-                                                 &row.plan);
-        const double at_target = q.soft ? 0.0 : class_gradient(rows, &mix, &one, t, mix.own, row.x,
-                                                               &state, &row.plan);
-        row.K = state.K;
-        row.factor = split_factor(wide_quotient(f * total, mix.all.sum), mix.all.d);
-        rows->value[i] = mix.loss;
-        write_mixed(&row, &q);
-        row.y[largest] = (real)(f * at_largest + 0.0);
-        if (!q.soft)
-            row.y[t] = (real)(f * at_target + 0.0);
+        if (counted)
+            next = mixed_grad_row(rows, i, &late);
+        else
+            fill((real *)rows->y + i * rows->y_step, rows->n, 0);
+        if (waiting)
+            write_mixed(&last);
+        if (counted && !wait)
+            write_mixed(&next);
+        waiting = counted && wait;
+        if (waiting)
+            last = next;
     }
+    if (waiting)
+        write_mixed(&last);
 }

@@ -13,6 +13,7 @@
 #include "logsumexp.inc.h"
 #include "log_softmax.inc.h"
 #include "cross_entropy.inc.h"
+#include "mixture.inc.h"
 #include "cross_entropy_mixed.inc.h"
 #include "nll.inc.h"
 #include "backward.inc.h"

@@ -14,8 +14,9 @@ static void nll_soft_rows(const fs_rows *rows)
 {
     for (int64_t i = 0; i < rows->rows; i++) {
         const real *x = (const real *)rows->x + i * rows->x_step;
-        const coefficients q = row_coefficients(rows, i, 1.0);
-        const wide sum = sum_mixture(x, rows->n, 0, &q, 0.0).D; /* the gap to 0 is -x */
-        rows->value[i] = any_nan(x, rows->n) ? NAN : sum.high + sum.low;
+        const coefficients q = row_coefficients(rows, i);
+        wide targets;
+        const double loss = mixed_gaps(rows, x, 0, 0, 0.0, &q, &targets); /* -x: the gap to 0 */
+        rows->value[i] = any_nan(x, rows->n) ? NAN : loss;
     }
 }

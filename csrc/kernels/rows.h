@@ -16,12 +16,14 @@ typedef struct {
     int64_t x_class, y_class; /* elements from one class to the next: 1, save for <op>_cols */
     void *tile;               /* scratch of <op>_cols: fs_tile_elements() */
     const int64_t *target; /* a row's class; negative: the row is not counted and not read */
-    const double *factor;  /* multiplies a row's gradient */
+    const double *factor;  /* multiplies a row's gradient; times weight_scale */
     const double *z_factor; /* multiplies the gradient of a row's z-loss */
     double *value;         /* a row's logsumexp or loss, in nats */
     double *lse;           /* a row's logsumexp beside its loss, where z_loss is not 0 */
-    const void *class_weight; /* one a class, or 0 */
+    const void *class_weight; /* one a class over weight_scale, or 0 */
+    const void *class_weight_low; /* what float32 has lost of them, or 0 */
     double weight_total;       /* their sum: n without */
+    double weight_scale;       /* a power of two */
     double smoothing, z_loss;
     int64_t *exponents;    /* scratch: one a block of a row (fs_blocks of them), with keep */
     int keep;              /* hold the exponentials in y and scale them, instead of computing them

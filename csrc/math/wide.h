@@ -27,6 +27,13 @@ FS_INLINE wide wide_add(wide a, wide b)
     return wide_of(high, low - (high - sum.high));
 }
 
+FS_INLINE double wide_value(wide a) /* of inf or NaN the low part means nothing */
+{
+    return a.high - a.high == 0 ? a.high + a.low : a.high;
+}
+
+FS_INLINE wide wide_minus(wide a) { return wide_of(-a.high, -a.low); }
+
 FS_INLINE wide wide_scale(wide a, double power_of_two)
 {
     return wide_of(a.high * power_of_two, a.low * power_of_two);

@@ -156,7 +156,9 @@ def _family(op, x, axis, out, threads, keepdims=False):
         check_out(out, shape, dtype)
     y = workspace(out, x.dtype, apart=[x]) if reduces else workspace(out, x.dtype, [x])
     x_rows, axis = rows(x, axes)
-    if reduces:
+    if reduces and not axes:
+        y_rows = y.reshape(-1)
+    elif reduces:
         y_rows = y.squeeze(axes) if keepdims else y
     else:
         y_rows, _ = rows(y, axes)

@@ -140,9 +140,13 @@ def number(value, name):
         value = value[()]
     if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
         raise TypeError(f"{name}: expected a real number, got {type(value).__name__}")
-    if not math.isfinite(value):
+    try:
+        result = float(value)
+    except OverflowError:
+        raise ValueError(f"{name}: expected a number within float64's range") from None
+    if not math.isfinite(result):
         raise ValueError(f"{name}: expected a finite number, got {value}")
-    return float(value)
+    return result
 
 
 def one_axis(axis, ndim, name="axis"):
@@ -178,8 +182,8 @@ def rows(a, axes):
     """View `a` with `axes` as one axis (copied only if strides forbid); return it and its axis."""
     if len(axes) == 1:
         return a, axes[0]
-    if not axes:  # every element is a row of its own
-        return a[..., np.newaxis], a.ndim
+    if not axes:  # every element is a row of its own; an array may have no dimension to spare
+        return a.reshape(-1, 1), 1
     moved = axes_last(a, axes)
     kept = a.ndim - len(axes)
     return moved.reshape(moved.shape[:kept] + (math.prod(moved.shape[kept:]),)), kept

@@ -41,6 +41,8 @@ def wide(x):
 
 def _sum(a, axes):
     """The sum with its axes kept, in an order that does not depend on which axes they are."""
+    if not axes:
+        return a
     axes = tuple(k % a.ndim for k in axes)
     kept = [n for k, n in enumerate(a.shape) if k not in axes]
     last = np.moveaxis(a, axes, range(-len(axes), 0))

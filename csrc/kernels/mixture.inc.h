@@ -1,0 +1,208 @@
+/* Sums over a row's classes for the losses in which every class has a coefficient:
+ *
+ *   T = sum_c t_c w_c,  D = sum_c t_c w_c gap_c,  U = sum_c w_c gap_c,  gap_c = pivot - x_c
+ *
+ * with soft targets t and class weights w. The factors that all classes share (smoothing, the
+ * weights' common power of two) come in afterwards, in float64. Products are exact and summed as
+ * sums.inc.h has it, so that little but the gap's rounding remains.
+ */
+
+/* q_c = (slope t_c + base) w_c weight_scale, without the hard target's own share. */
+typedef struct {
+    const real *soft, *weight; /* 0: none, or all one */
+    const real *weight_low;    /* 0, or what float32 has lost of the weights */
+    wide slope, base;          /* base 0: the classes have no share of the smoothing */
+} coefficients;
+
+FS_INLINE coefficients row_coefficients(const fs_rows *rows, int64_t i)
+{
+    coefficients q = {0, (const real *)rows->class_weight, (const real *)rows->class_weight_low,
+                      two_sum(1.0, -rows->smoothing),
+                      wide_quotient(rows->smoothing, wide_of((double)rows->n, 0.0))};
+    if (rows->other && q.slope.high != 0.0) /* 0 times an infinite gap is 0 */
+        q.soft = (const real *)rows->other + i * rows->other_step;
+    return q;
+}
+
+/* All of a vector, or its first lanes and rest. */
+FS_INLINE v_t load_some(const real *p, int64_t count, v_t rest)
+{
+    return count >= V_LANES ? v_load(p) : v_load_part(p, count, rest);
+}
+
+FS_INLINE void store_some(real *p, v_t a, int64_t count)
+{
+    if (count >= V_LANES)
+        v_store(p, a);
+    else
+        v_store_part(p, a, count);
+}
+
+/* --- U alone, relative to a finite pivot: what a hard target needs --- */
+
+/* Four vectors of a group of whole vectors, added pairwise in the precision of the logits as far as
+ * the bounds allow. */
+FS_INLINE void add_gaps(v_acc_t *sum, const real *x, const real *weight, v_t pivot)
+{
+    v_t gap[4], pair[2];
+    for (int i = 0; i < 4; i++)
+        gap[i] = v_sub(pivot, v_load(x + i * COLUMNS));
+    for (int i = 0; i < 2; i++)
+        pair[i] = weight ? v_fma(v_load(weight + (i + 2) * COLUMNS), gap[i + 2],
+                                 v_mul(v_load(weight + i * COLUMNS), gap[i]))
+                         : v_add(gap[i], gap[i + 2]);
+    if (FS_F64 || !weight) {
+        v_acc_add(sum, v_add(pair[0], pair[1]));
+    } else { /* float32 has half the room for rounding */
+        v_acc_add(sum, pair[0]);
+        v_acc_add(sum, pair[1]);
+    }
+}
+
+FS_INLINE wide gaps_loop(const real *x, int64_t n, real pivot, const real *weight)
+{
+    const v_t pivots = v_set1(pivot), one = v_set1(1), zero = v_set1(0);
+    const int64_t whole = n - n % GROUP;
+    column_sums sums;
+    columns_clear(&sums);
+    for (int64_t j = 0; j < whole; j += GROUP)
+        for (int v = 0; v < VECTORS; v++)
+            add_gaps(&sums.part[v], x + j + v * V_LANES, weight ? weight + j + v * V_LANES : 0,
+                     pivots);
+    for (int64_t j = whole; j < n; j += COLUMNS)
+        for (int v = 0; v < VECTORS; v++) {
+            const int64_t at = j + v * V_LANES, left = n - at;
+            if (left > 0)
+                v_acc_fma(&sums.part[v], v_sub(pivots, load_some(x + at, left, pivots)),
+                          weight ? load_some(weight + at, left, zero) : one);
+        }
+    return columns_total(&sums);
+}
+
+/* Not finite where a gap overflows or a logit is not finite. */
+FS_SHARED wide sum_gaps(const real *x, int64_t n, real pivot, const real *weight)
+{
+    return weight ? gaps_loop(x, n, pivot, weight) : gaps_loop(x, n, pivot, 0);
+}
+
+typedef struct { wide T, D, U; } mixture;
+
+/* --- T and D of soft targets alone, relative to a finite pivot --- */
+
+FS_INLINE void add_soft(v_acc_t *T, v_acc_t *D, const real *x, const real *soft, v_t pivot)
+{
+    v_t t[4], gap[4];
+    for (int i = 0; i < 4; i++) {
+        t[i] = v_load(soft + i * COLUMNS);
+        gap[i] = v_sub(pivot, v_load(x + i * COLUMNS));
+    }
+    if (FS_F64) {
+        const v_t a = v_fma(t[1], gap[1], v_mul(t[0], gap[0]));
+        const v_t b = v_fma(t[3], gap[3], v_mul(t[2], gap[2]));
+        v_acc_add(T, v_add(v_add(t[0], t[1]), v_add(t[2], t[3])));
+        v_acc_add(D, v_add(a, b));
+        return;
+    }
+    for (int i = 0; i < 4; i++) { /* float32 has half the room for rounding */
+        v_acc_add(T, t[i]);
+        v_acc_fma(D, t[i], gap[i]);
+    }
+}
+
+/* D is not finite where a gap is not, even if its target is 0. */
+FS_SHARED mixture sum_soft(const real *x, int64_t n, real pivot, const real *soft)
+{
+    const v_t pivots = v_set1(pivot);
+    const int64_t whole = n - n % GROUP;
+    column_sums T, D;
+    columns_clear(&T);
+    columns_clear(&D);
+    for (int64_t j = 0; j < whole; j += GROUP)
+        for (int v = 0; v < VECTORS; v++)
+            add_soft(&T.part[v], &D.part[v], x + j + v * V_LANES, soft + j + v * V_LANES, pivots);
+    for (int64_t j = whole; j < n; j += COLUMNS)
+        for (int v = 0; v < VECTORS; v++) {
+            const int64_t at = j + v * V_LANES, left = n - at;
+            if (left <= 0)
+                continue;
+            const v_t t = load_some(soft + at, left, v_set1(0));
+            v_acc_add(&T.part[v], t);
+            v_acc_fma(&D.part[v], t, v_sub(pivots, load_some(x + at, left, pivots)));
+        }
+    const mixture sums = {columns_total(&T), columns_total(&D), {0.0, 0.0}};
+    return sums;
+}
+
+/* --- any mixture --- */
+
+typedef struct {
+    const real *x;
+    v_t pivot, shrink; /* gaps are shrink * pivot - shrink * x */
+    int even;          /* whether U is wanted */
+} mixture_terms;
+
+/* One vector of classes from j on, `left` of them there. A coefficient of 0 silences its gap. */
+FS_INLINE void add_mixture(const mixture_terms *m, const coefficients *q, int64_t j, int64_t left,
+                           v_acc_t *T, v_acc_t *D, v_acc_t *U)
+{
+    const v_t zero = v_set1(0), one = v_set1(1);
+    const v_t x = load_some(m->x + j, left, m->pivot);
+    const v_t gap = v_sub(v_mul(m->pivot, m->shrink), v_mul(x, m->shrink));
+    const v_t most = v_set1((real)power_of_two(EXPONENT_BIAS));
+    const v_t bounded = v_min(gap, most); /* infinite times a low part might be of another sign */
+    const v_t w = q->weight ? load_some(q->weight + j, left, zero) : one;
+    const v_t w_low = q->weight_low ? load_some(q->weight_low + j, left, zero) : zero;
+    if (q->soft) {
+        const v_t t = load_some(q->soft + j, left, zero);
+        const v_t q_j = q->weight ? v_mul(t, w) : t;
+        const v_t counted = v_where_nonzero(q_j, gap);
+        v_acc_add(T, q_j);
+        v_acc_fma(D, q_j, counted);
+        if (q->weight) {
+            const v_t low = v_fma(t, w_low, v_fma(t, w, v_sub(zero, q_j)));
+            v_acc_add(T, low);
+            v_acc_fma(D, low, v_where_nonzero(low, bounded));
+        }
+    }
+    if (m->even) {
+        const v_t counted = v_where_nonzero(w, gap);
+        v_acc_fma(U, w, counted);
+        if (q->weight_low)
+            v_acc_fma(U, w_low, v_where_nonzero(w_low, bounded));
+    }
+}
+
+FS_INLINE mixture mixture_loop(const mixture_terms *m, const coefficients *q, int64_t n)
+{
+    const mixture_terms terms = *m;
+    const int64_t whole = n - n % COLUMNS;
+    const wide none = {0.0, 0.0};
+    column_sums T, D, U;
+    columns_clear(&T);
+    columns_clear(&D);
+    columns_clear(&U);
+    for (int64_t j = 0; j < whole; j += COLUMNS)
+        for (int v = 0; v < VECTORS; v++)
+            add_mixture(&terms, q, j + v * V_LANES, V_LANES, &T.part[v], &D.part[v], &U.part[v]);
+    for (int v = 0; whole + v * V_LANES < n && v < VECTORS; v++)
+        add_mixture(&terms, q, whole + v * V_LANES, n - whole - v * V_LANES, &T.part[v],
+                    &D.part[v], &U.part[v]);
+    const mixture sums = {q->soft ? columns_total(&T) : none, q->soft ? columns_total(&D) : none,
+                          terms.even ? columns_total(&U) : none};
+    return sums;
+}
+
+/* T, D, and U where it counts. D and U are times shrink, a power of two. */
+FS_SHARED mixture sum_mixture(const real *x, int64_t n, real pivot, const coefficients *q,
+                              real shrink)
+{
+    const mixture_terms m = {x, v_set1(pivot), v_set1(shrink), q->base.high != 0.0};
+    if (q->soft && !q->weight && shrink == 1) {
+        mixture sums = sum_soft(x, n, pivot, q->soft);
+        if (m.even)
+            sums.U = sum_gaps(x, n, pivot, 0);
+        if ((sums.D.high - sums.D.high) + (sums.U.high - sums.U.high) == 0)
+            return sums;
+    }
+    return mixture_loop(&m, q, n);
+}
