@@ -159,7 +159,8 @@ class OnlineSoftmax:
         ----------
         block : array_like
             Logits, of any number of classes, none included; the other axes as in the blocks
-            before. Dtypes as in `fastsoftmax.softmax`, but no longdouble.
+            before. Dtypes as in `fastsoftmax.softmax`, but no longdouble. A float32 block counts
+            with the precision of float32, also where others are float64.
         threads : int, optional
             At most this many threads for this call.
 

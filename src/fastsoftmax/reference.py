@@ -317,7 +317,8 @@ def _rest(states):
     """R; NaN where there is no finite maximum."""
     m = states[..., 0]
     fraction, exponent = _exp_scaled(_origin(m) - m)
-    return np.where(np.isfinite(m), _scale(_held(states) * fraction, exponent + states[..., 1]), m - m)
+    rest = _scale(_held(states) * fraction, exponent + states[..., 1])
+    return np.where(np.isfinite(m), rest, np.nan)
 
 
 def _held(states):
