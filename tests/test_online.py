@@ -7,7 +7,8 @@ import pytest
 from conftest import assert_exact, in_units_of, same_bits
 
 import fastsoftmax
-from fastsoftmax import OnlineSoftmax, testing
+from fastsoftmax import OnlineSoftmax, _online, testing
+from fastsoftmax._backend import core
 
 pytestmark = pytest.mark.usefixtures("isa")
 
@@ -219,6 +220,22 @@ def test_merge_leaves_the_other_alone(rng):
     assert same_bits(a.logsumexp(), empty.logsumexp())
 
 
+def test_states_of_the_kernels_and_of_the_reference_merge(dtype, rng):
+    """A machine without the extension may take part: the state means the same there."""
+    x = rng.normal(0, 9, (5, 60)).astype(dtype)
+    x[1] += 2e6
+    states = np.zeros((5, 4))
+    fastsoftmax.reference.state(x[:, :20], states, 1, 1)
+    other = OnlineSoftmax().update(x[:, :20])
+    other._states = states.view(_online.STATE).reshape(5)
+    merged = OnlineSoftmax().update(x[:, 20:]).merge(other)
+    check(merged, x, [x[:, :20], x[:, 20:]])
+    a, b = states.copy(), OnlineSoftmax().update(x[:, 20:])._states.view(float).reshape(5, 4)
+    fastsoftmax.reference.join_states(a, b)
+    other._states = a.view(_online.STATE).reshape(5)
+    check(other, x, [x[:, :20], x[:, 20:]])
+
+
 def test_threads_do_not_change_a_bit(dtype, rng):
     x = rng.normal(0, 9, (300, 1000)).astype(dtype)
     a, b = OnlineSoftmax().update(x, threads=1), OnlineSoftmax().update(x, threads=4)
@@ -257,3 +274,18 @@ def test_what_is_refused(rng):
     assert np.array_equal(state.logsumexp(), fastsoftmax.logsumexp(np.zeros((2, 3))))
 
 
+
+
+def test_same_bits_on_every_instruction_set(dtype, rng):
+    x = rng.normal(0, 9, (4, 3000)).astype(dtype)
+    x[1] += 1e6
+    vectors = [name for name in core.isas() if name not in ("scalar", "reference")]
+    if len(vectors) < 2:
+        pytest.skip("needs two vector instruction sets")
+    results = []
+    for name in vectors:
+        core.use_isa(name)
+        state = OnlineSoftmax().update(x[:, :1000]).update(x[:, 1000:])
+        parts = state._states, state.softmax(x), state.log_softmax(x), state.logsumexp()
+        results.append(b"".join(part.tobytes() for part in parts))
+    assert len(set(results)) == 1
