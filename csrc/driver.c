@@ -10,7 +10,7 @@
 #include "dispatch.h"
 #include "fastsoftmax.h"
 #include "layout.h"
-#include "math/wide.h"
+#include "math/state.h"
 #include "parallel.h"
 #include "range.h"
 #include "targets.h"
@@ -91,6 +91,9 @@ static fs_kernel *kernel_of(const fs_kernels *kernels, fs_op op, int mixed)
     case FS_CROSS_ENTROPY: return kernels->cross_entropy;
     case FS_CROSS_ENTROPY_GRAD: return kernels->cross_entropy_grad;
     case FS_SOFTMAX_BACKWARD: return kernels->softmax_backward;
+    case FS_STATE: return kernels->state;
+    case FS_SOFTMAX_GIVEN: return kernels->softmax_given;
+    case FS_LOG_SOFTMAX_GIVEN: return kernels->log_softmax_given;
     default: return kernels->log_softmax_backward;
     }
 }
@@ -123,8 +126,10 @@ static const fs_split_kernel *split_kernel_of(const fs_kernels *kernels, fs_op o
 
 static int writes_rows(fs_op op)
 {
-    return op != FS_LOGSUMEXP && op != FS_CROSS_ENTROPY && op != FS_NLL;
+    return op != FS_LOGSUMEXP && op != FS_CROSS_ENTROPY && op != FS_NLL && op != FS_STATE;
 }
+
+static int is_given(fs_op op) { return op == FS_SOFTMAX_GIVEN || op == FS_LOG_SOFTMAX_GIVEN; }
 
 static void store_value(const fs_call *call, char *to, double value)
 {
@@ -203,6 +208,19 @@ static void take_losses(plan *p, int64_t row, const fs_rows *rows,
         sum_losses(p, row, rows);
     else if (p->call->value.data)
         take_values(p, rows, offsets);
+}
+
+/* The states of a tile's rows, to or from the kernel. */
+static void copy_states(const plan *p, const fs_rows *rows, const int64_t *offsets)
+{
+    const size_t bytes = STATE_NUMBERS * sizeof(double);
+    for (int64_t i = 0; i < rows->rows; i++) {
+        char *at = p->call->value.data + offsets[FS_AT_VALUE] +
+                   i * fs_layout_step(&p->layout, FS_AT_VALUE);
+        double *state = rows->state + i * STATE_NUMBERS;
+        memcpy(is_given(p->call->op) ? (void *)state : at,
+               is_given(p->call->op) ? at : (const void *)state, bytes);
+    }
 }
 
 /* Rows of one array as the kernel wants them: as they lie, or copied to lie contiguous. */
@@ -301,7 +319,7 @@ static void run_tile(plan *p, int64_t row, int64_t count, const int64_t *offsets
 {
     const fs_call *call = p->call;
     double value[TILE], lse[TILE], weight[TILE], sample[TILE], factor[TILE], z_factor[TILE];
-    double power[TILE];
+    double power[TILE], state[TILE * STATE_NUMBERS];
     fs_sample_factors factors = {weight, sample, factor, z_factor, power};
     int64_t target[TILE];
     fs_rows rows = {0};
@@ -312,6 +330,7 @@ static void run_tile(plan *p, int64_t row, int64_t count, const int64_t *offsets
     rows.factor = factor;
     rows.z_factor = z_factor;
     rows.lse = lse;
+    rows.state = state;
     rows.exponents = exponents;
     rows.stream = p->stream;
     rows.keep = call->n * p->size <= (p->stream ? p->kernels->block * p->size : KEEP_BYTES);
@@ -328,6 +347,8 @@ static void run_tile(plan *p, int64_t row, int64_t count, const int64_t *offsets
         pick_targets(p, &rows, offsets);
     } else {
         place_rows(p, &rows, offsets, scratch);
+        if (is_given(call->op))
+            copy_states(p, &rows, offsets);
         if (p->split)
             run_split(p, &rows);
         else
@@ -340,6 +361,8 @@ static void run_tile(plan *p, int64_t row, int64_t count, const int64_t *offsets
         take_losses(p, row, &rows, &factors, offsets);
     else if (call->op == FS_LOGSUMEXP)
         take_values(p, &rows, offsets);
+    else if (call->op == FS_STATE)
+        copy_states(p, &rows, offsets);
     if (writes_rows(call->op) && p->gather_y)
         fs_scatter(call->y.data + offsets[FS_AT_Y], rows.y, count,
                    fs_layout_step(&p->layout, FS_AT_Y), call->n, call->y.class_stride, p->size);

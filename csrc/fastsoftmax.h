@@ -15,7 +15,10 @@ typedef enum {
     FS_CROSS_ENTROPY_GRAD,
     FS_NLL, /* x: log-probabilities */
     FS_SOFTMAX_BACKWARD, /* x: the gradient dy; other: the result y */
-    FS_LOG_SOFTMAX_BACKWARD
+    FS_LOG_SOFTMAX_BACKWARD,
+    FS_STATE,         /* value: four doubles a row (math/state.h) */
+    FS_SOFTMAX_GIVEN, /* value: the state of a longer row, of which x is a block */
+    FS_LOG_SOFTMAX_GIVEN
 } fs_op;
 
 typedef enum { FS_NONE, FS_MEAN, FS_SUM } fs_reduction;
@@ -74,6 +77,10 @@ fs_status fs_run(fs_call *call);
 void fs_run_rows(fs_op op, fs_dtype dtype, const void *x, void *y, int64_t rows, int64_t n);
 /* Whether that way is the right one. */
 int fs_is_small(int64_t rows, int64_t n);
+
+/* States, four doubles a row: a becomes that of the elements of both; logsumexp - max. */
+void fs_state_join(double *a, const double *b, int64_t rows);
+void fs_state_distance(const double *states, double *distance, int64_t rows);
 
 void fs_threads_init(int allowed, int follow_omp);
 void fs_threads_set(int threads);

@@ -3,6 +3,7 @@
 #include <math.h>
 #include "../math/finish.h"
 #include "../math/finish_lanes.inc.h"
+#include "../math/state.h"
 #include "../math/exp.inc.h"
 #include "rows.h"
 #include "sums.inc.h"
@@ -18,6 +19,7 @@
 #include "nll.inc.h"
 #include "backward.inc.h"
 #include "split.inc.h"
+#include "state.inc.h"
 #include "tile.inc.h"
 #include "cols.inc.h"
 #include "cols_softmax.inc.h"
@@ -38,6 +40,9 @@ const fs_kernels FS_INSTANCE = {
     nll_soft_rows,
     softmax_backward_rows,
     log_softmax_backward_rows,
+    state_rows,
+    softmax_given_rows,
+    log_softmax_given_rows,
     softmax_cols,
     log_softmax_cols,
     logsumexp_cols,

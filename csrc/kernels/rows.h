@@ -15,6 +15,7 @@ typedef struct {
     int64_t y_step;
     int64_t x_class, y_class; /* elements from one class to the next: 1, save for <op>_cols */
     void *tile;               /* scratch of <op>_cols: fs_tile_elements() */
+    double *state;            /* four numbers a row (math/state.h): written, or given */
     const int64_t *target; /* a row's class; negative: the row is not counted and not read */
     const double *factor;  /* multiplies a row's gradient; times weight_scale */
     const double *z_factor; /* multiplies the gradient of a row's z-loss */
@@ -63,6 +64,9 @@ typedef struct {
     fs_kernel *nll_soft;
     fs_kernel *softmax_backward;
     fs_kernel *log_softmax_backward;
+    fs_kernel *state;
+    fs_kernel *softmax_given;
+    fs_kernel *log_softmax_given;
     fs_kernel *softmax_cols;
     fs_kernel *log_softmax_cols;
     fs_kernel *logsumexp_cols;

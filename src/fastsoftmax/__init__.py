@@ -18,9 +18,11 @@ from ._api import (
     softmax_backward,
 )
 from ._config import show_config
+from ._online import OnlineSoftmax
 from ._threads import get_num_threads, set_num_threads, threads
 
 __all__ = [
+    "OnlineSoftmax",
     "cross_entropy",
     "cross_entropy_with_grad",
     "get_num_threads",

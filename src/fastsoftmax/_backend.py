@@ -40,6 +40,10 @@ class Reference:
 
     cross_entropy = staticmethod(reference.loss_and_grad)
     nll = staticmethod(reference.nll)
+    state = staticmethod(reference.state)
+    given = staticmethod(reference.given)
+    join_states = staticmethod(reference.join_states)
+    state_distance = staticmethod(reference.state_distance)
 
     def configure(self, allowed, follow_omp):
         omp = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip() if follow_omp else ""

@@ -26,6 +26,9 @@ cdef extern from "fastsoftmax.h" nogil:
         FS_NLL
         FS_SOFTMAX_BACKWARD
         FS_LOG_SOFTMAX_BACKWARD
+        FS_STATE
+        FS_SOFTMAX_GIVEN
+        FS_LOG_SOFTMAX_GIVEN
     ctypedef enum fs_reduction:
         FS_NONE
         FS_MEAN
@@ -73,6 +76,8 @@ cdef extern from "fastsoftmax.h" nogil:
     fs_status fs_run(fs_call *call)
     void fs_run_rows(fs_op op, fs_dtype dtype, const void *x, void *y, int64_t rows, int64_t n)
     int fs_is_small(int64_t rows, int64_t n)
+    void fs_state_join(double *a, const double *b, int64_t rows)
+    void fs_state_distance(const double *states, double *distance, int64_t rows)
     void fs_threads_init(int allowed, int follow_omp)
     void fs_threads_set(int threads)
     int fs_threads_swap(int threads)
@@ -314,6 +319,37 @@ def backward(int op, cnp.ndarray dy, cnp.ndarray y, cnp.ndarray dx, int axis, in
     place(&call.other, y, axis)
     place(&call.y, dx, axis)
     run(&call)
+
+
+def state(cnp.ndarray x, cnp.ndarray states, int axis, int threads):
+    """The state of each row of x along axis, four doubles along a last axis of their own."""
+    cdef fs_call call
+    begin(&call, x, axis, threads)
+    call.op = FS_STATE
+    place(&call.value, states, cnp.PyArray_NDIM(states) - 1)
+    run(&call)
+
+
+def given(int op, cnp.ndarray x, cnp.ndarray states, cnp.ndarray y, int axis, int threads):
+    """softmax or log_softmax (op 0, 1) of blocks x of the rows that the states stand for."""
+    cdef fs_call call
+    begin(&call, x, axis, threads)
+    call.op = FS_SOFTMAX_GIVEN if op == FS_SOFTMAX else FS_LOG_SOFTMAX_GIVEN
+    place(&call.value, states, cnp.PyArray_NDIM(states) - 1)
+    place(&call.y, y, axis)
+    run(&call)
+
+
+def join_states(cnp.ndarray a, cnp.ndarray b):
+    """Turn each state of a into that of the elements of both; both contiguous."""
+    fs_state_join(<double *>cnp.PyArray_DATA(a), <const double *>cnp.PyArray_DATA(b),
+                  cnp.PyArray_SIZE(a) // 4)
+
+
+def state_distance(cnp.ndarray states, cnp.ndarray out):
+    """logsumexp - max of each state, 0 or more, NaN where max is not finite; both contiguous."""
+    fs_state_distance(<const double *>cnp.PyArray_DATA(states), <double *>cnp.PyArray_DATA(out),
+                      cnp.PyArray_SIZE(out))
 
 
 def nll(x, axis, targets, **options):

@@ -193,6 +193,20 @@ def axes_last(a, axes):
     return a.transpose([k for k in range(a.ndim) if k not in axes] + list(axes))
 
 
+def slabs(samples, limit):
+    """Indices that together cover an array of this shape, each at most `limit` elements."""
+    if not samples:
+        yield ()
+        return
+    inner = math.prod(samples[1:])
+    if inner <= limit:
+        step = limit // max(inner, 1)
+        yield from ((slice(k, k + step),) for k in range(0, samples[0], step))
+    else:
+        for k in range(samples[0]):
+            yield from ((k, *rest) for rest in slabs(samples[1:], limit))
+
+
 def check_out(out, shape, dtype):
     """Raise unless results of this shape and dtype can be written to `out`."""
     if not isinstance(out, np.ndarray) or isinstance(out, np.ma.MaskedArray):

@@ -14,8 +14,6 @@ From logits the compiled kernels compute. Probabilities are taken a few rows at 
 or wider, in NumPy: no temporary grows with `y_pred`.
 """
 
-import math
-
 import numpy as np
 
 from . import _api
@@ -268,7 +266,7 @@ def _by_blocks(y, axis, dtype, terms):
     samples, classes = y.shape[:-1], y.shape[-1]
     losses = np.empty(samples, dtype)
     with np.errstate(all="ignore"):
-        for slab in _slabs(samples, max(1, _BLOCK // classes)):
+        for slab in v.slabs(samples, max(1, _BLOCK // classes)):
             # In C order, so that sums do not depend on strides or axis.
             rows = y[slab].astype(wide, order="C").reshape(-1, classes)
             losses[slab] = terms(rows, slab).reshape(losses[slab].shape).astype(dtype)
@@ -278,20 +276,6 @@ def _by_blocks(y, axis, dtype, terms):
 def _computing(y):
     """The type to compute in: float64 or longdouble; float32 and half are then rounded once."""
     return np.promote_types(y.dtype, np.float64).type
-
-
-def _slabs(samples, limit):
-    """Indices that together cover an array of this shape, each at most `limit` elements."""
-    if not samples:
-        yield ()
-        return
-    inner = math.prod(samples[1:])
-    if inner <= limit:
-        step = limit // max(inner, 1)
-        yield from ((slice(k, k + step),) for k in range(0, samples[0], step))
-    else:
-        for k in range(samples[0]):
-            yield from ((k, *rest) for rest in _slabs(samples[1:], limit))
 
 
 def _bounds(dtype, wide):

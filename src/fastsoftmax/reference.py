@@ -264,6 +264,97 @@ def _reduce(losses, counted, factors, targets, reduction, normalizer, loss):
     return (total / divisor if divisor else np.nan), divisor
 
 
+# --- states of rows (see _online.py): max, exponent, high, low along a last axis of their own ---
+
+_LN2_HEAD = float.fromhex("0x1.62e42feep-1")  # times an integer below 2^21 it is exact
+_LN2_REST = np.longdouble("1.908214929270587816144265680755001343603e-10")
+
+
+def state(x, states, axis, threads):
+    """The state of each row of `x`; the interface of `_core.state`."""
+    x = wide(np.moveaxis(x, axis, -1))
+    with np.errstate(all="ignore"):
+        m, _, rest = _peak_and_rest(x, (-1,))
+        m, rest = m[..., 0].astype(np.float64), rest[..., 0].astype(np.longdouble)
+        fraction, exponent = _exp_scaled(m - _origin(m))
+        _put(states, m, rest * fraction, exponent)
+
+
+def join_states(a, b):
+    """Turn each state of `a` into that of the elements of both."""
+    with np.errstate(all="ignore"):
+        later = b[..., :1] > a[..., :1]
+        kept, other = np.where(later, b, a), np.where(later, a, b)
+        m, origin = kept[..., 0], _origin(kept[..., 0])
+        shift, e = _exp_scaled(_origin(other[..., 0]) - origin)
+        parts = [
+            (_held(kept), kept[..., 1]),
+            (_held(other) * shift, other[..., 1] + e),
+            _exp_scaled(other[..., 0] - origin),  # no longer the largest: back to the sum
+        ]
+        top = np.max([np.where(part > 0, e, -np.inf) for part, e in parts], axis=0)
+        top = np.where(np.isfinite(top), top, 0)
+        total = sum(_scale(part, e - top) for part, e in parts)
+        _put(a, np.where(np.isnan(other[..., 0]), np.nan, m), total, top)
+
+
+def given(op, x, states, y, axis, threads):
+    """softmax or log_softmax (op 0, 1) of blocks of the rows that the states stand for."""
+    x = wide(np.moveaxis(x, axis, -1))
+    with np.errstate(all="ignore"):
+        m = states[..., :1]
+        rest = _rest(states)[..., np.newaxis].astype(x.dtype)
+        rest = np.where(np.max(x, axis=-1, keepdims=True) > m, np.nan, rest)
+        result = (x - m) - np.log1p(rest) if op else np.exp(x - m) / (1 + rest)
+    v.store(np.moveaxis(y, axis, -1), result)
+
+
+def state_distance(states, out):
+    """logsumexp - max of each state."""
+    with np.errstate(all="ignore"):
+        out[...] = np.log1p(_rest(states))
+
+
+def _rest(states):
+    """R; NaN where there is no finite maximum."""
+    m = states[..., 0]
+    fraction, exponent = _exp_scaled(_origin(m) - m)
+    rest = _scale(_held(states) * fraction, exponent + states[..., 1])
+    return np.where(np.isfinite(m), rest, np.nan)
+
+
+def _held(states):
+    return states[..., 2].astype(np.longdouble) + states[..., 3]
+
+
+def _origin(m):
+    """What is subtracted from the logits of a state: 0, save where they are huge."""
+    huge = (np.abs(m) > 2.0**20) & np.isfinite(m)
+    return np.where(huge, 1024 * np.rint(m / 1024), 0)
+
+
+def _exp_scaled(z):
+    """e^z as fraction and binary exponent; the fraction of e^-inf is 0."""
+    z = np.clip(z, -(2.0**30), 2.0**30).astype(np.longdouble)
+    k = np.rint(z * np.longdouble(1 / math.log(2)))
+    e = np.exp((z - k * _LN2_HEAD) - k * _LN2_REST)
+    return np.where(z > -(2.0**30), e, 0), k.astype(np.float64)
+
+
+def _scale(a, exponent):
+    return np.ldexp(a, np.clip(exponent, -(2**20), 2**20).astype(np.int32))
+
+
+def _put(states, m, total, exponent):
+    """Normalise the sums and write the states; without a finite maximum the sum means nothing."""
+    fraction, e = np.frexp(np.where(np.isfinite(m) & (total > 0), total, 0))
+    high = fraction.astype(np.float64)
+    states[..., 0] = m
+    states[..., 1] = np.where(high > 0, exponent + e, 0)
+    states[..., 2] = high
+    states[..., 3] = (fraction - high).astype(np.float64)
+
+
 OPS = (
     Op("softmax", "family", softmax, {"float32": 2.5, "float64": 4}),
     Op("log_softmax", "family", log_softmax, {"float32": 2, "float64": 4}),
