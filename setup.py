@@ -13,7 +13,7 @@ What is special here, and why it is not plain setuptools:
 Environment: FASTSOFTMAX_REQUIRE_EXTENSION=1  a failed compile is an error
              FASTSOFTMAX_WERROR=1             warnings of our own C are errors
              FASTSOFTMAX_DEBUG=1              keep symbols and debug information
-             FASTSOFTMAX_OPENMP=0|1|llvm      without; an error if absent; MSVC's LLVM runtime
+             FASTSOFTMAX_OPENMP=0|1|llvm      without; an error if absent; MSVC with LLVM's runtime
 """
 
 import contextlib
@@ -217,10 +217,9 @@ def find_openmp(probe):
     if wish == "0":
         return [], [], "switched off by FASTSOFTMAX_OPENMP=0"
     if probe.style == "msvc":
-        # Plain /openmp is OpenMP 2.0, and the LLVM runtime may not be redistributed.
-        if wish != "llvm":
-            return [], [], "not used with MSVC unless FASTSOFTMAX_OPENMP=llvm"
-        candidates = [(["/openmp:llvm"], [])]
+        # Plain /openmp is OpenMP 2.0: all that parallel.c needs, and its runtime, vcomp140.dll, may
+        # be shipped in wheels. That of /openmp:llvm may not, so it is only for builds of one's own.
+        candidates = [(["/openmp:llvm" if wish == "llvm" else "/openmp"], [])]
     elif sys.platform == "darwin":  # Apple's clang has the front end but no runtime
         prefixes = ["/opt/homebrew/opt/libomp", "/usr/local/opt/libomp"]
         candidates = [(["-Xpreprocessor", "-fopenmp"], ["-lomp"])] + [
