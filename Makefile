@@ -47,7 +47,7 @@ accuracy: build  ## errors in ULP beside textbook NumPy
 	$(PYTHON) -m fastsoftmax accuracy $(ARGS)
 
 docs: build      ## docs/_build/html; warnings are errors, the examples are run
-	$(PYTHON) -m sphinx -W --keep-going -q -b doctest docs docs/_build/doctest
+	$(PYTHON) tools/check_docs.py
 	$(PYTHON) -m sphinx -W --keep-going -q -b html docs docs/_build/html
 
 sanitize:        ## the C test program under AddressSanitizer and UBSan
