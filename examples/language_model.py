@@ -23,7 +23,7 @@ import fastsoftmax
 VOCABULARY = 32_768
 WIDTH = 64
 BATCH = 256
-STEPS = 60
+STEPS = 50
 LEARNING_RATE = 200.0
 TOKENS = 2_500_000
 HELD_BACK = 4096
@@ -107,8 +107,8 @@ def main():
         at = rng.integers(0, len(train) - 1, BATCH)
         for model in (ours, usual):
             model.step(train[at], train[at + 1], LEARNING_RATE)
-        if step % 20 == 19:
-            recent = [np.mean(model.losses[-20:]) for model in (ours, usual)]
+        if step % 25 == 24:
+            recent = [np.mean(model.losses[-25:]) for model in (ours, usual)]
             print(f"step {step + 1:3}   loss {recent[0]:.6f}   textbook {recent[1]:.6f}")
 
     after = perplexity(ours, held_back[:-1], held_back[1:])
