@@ -26,9 +26,6 @@ autodoc_typehints = "none"
 
 myst_enable_extensions = ["deflist", "dollarmath", "colon_fence", "attrs_inline"]
 myst_heading_anchors = 3
-# README, ARCHITECTURE and CONTRIBUTING are included as they are; their links are those of the
-# repository and reach what is not part of these pages.
-suppress_warnings = ["myst.xref_missing"]
 
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
@@ -48,6 +45,16 @@ pygments_dark_style = "monokai"
 
 def setup(app):
     app.connect("doctree-read", strip_blank_ends)
+    app.connect("include-read", relink)
+
+
+def relink(app, path, docname, source):
+    """ARCHITECTURE.md and its like are included as they are; their links are the repository's."""
+    source[0] = (
+        source[0]
+        .replace("](ARCHITECTURE.md)", "](internals.md)")
+        .replace("[Makefile](Makefile)", "Makefile")
+    )
 
 
 def strip_blank_ends(app, doctree):
