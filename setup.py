@@ -13,10 +13,12 @@ What is special here, and why it is not plain setuptools:
 Environment: FASTSOFTMAX_REQUIRE_EXTENSION=1  a failed compile is an error
              FASTSOFTMAX_WERROR=1             warnings of our own C are errors
              FASTSOFTMAX_DEBUG=1              keep symbols and debug information
-             FASTSOFTMAX_OPENMP=0|1|llvm      without; an error if absent; MSVC's LLVM runtime
+             FASTSOFTMAX_COMPILE_COMMANDS=1   write compile_commands.json, for clangd
+             FASTSOFTMAX_OPENMP=0|1|llvm      without; an error if absent; MSVC with LLVM's runtime
 """
 
 import contextlib
+import json
 import os
 import subprocess
 import sys
@@ -217,10 +219,9 @@ def find_openmp(probe):
     if wish == "0":
         return [], [], "switched off by FASTSOFTMAX_OPENMP=0"
     if probe.style == "msvc":
-        # Plain /openmp is OpenMP 2.0, and the LLVM runtime may not be redistributed.
-        if wish != "llvm":
-            return [], [], "not used with MSVC unless FASTSOFTMAX_OPENMP=llvm"
-        candidates = [(["/openmp:llvm"], [])]
+        # Plain /openmp is OpenMP 2.0: all that parallel.c needs, and its runtime, vcomp140.dll, may
+        # be shipped in wheels. That of /openmp:llvm may not, so it is only for builds of one's own.
+        candidates = [(["/openmp:llvm" if wish == "llvm" else "/openmp"], [])]
     elif sys.platform == "darwin":  # Apple's clang has the front end but no runtime
         prefixes = ["/opt/homebrew/opt/libomp", "/usr/local/opt/libomp"]
         candidates = [(["-Xpreprocessor", "-fopenmp"], ["-lomp"])] + [
@@ -270,6 +271,8 @@ class BuildExt(build_ext):
         ext.sources = generated[0].sources
         ext.include_dirs = ["csrc", numpy.get_include()]
         ext.define_macros = [*macros, ("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")]
+        if flag("FASTSOFTMAX_COMPILE_COMMANDS"):
+            write_compile_commands(self.compiler, sources, macros)
         ext.extra_objects = self.compile_all(sources, macros)
         ext.extra_compile_args = C_FLAGS[probe.style] + (
             WARNING_FLAGS_CYTHON[probe.style] if flag("FASTSOFTMAX_WERROR") else [])
@@ -319,6 +322,18 @@ class BuildExt(build_ext):
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             return [path for paths in pool.map(compile_one, sources.items()) for path in paths]
+
+
+def write_compile_commands(compiler, sources, macros):
+    """How each source is compiled, in the form of clang's JSON compilation database."""
+    command = getattr(compiler, "compiler_so", None) or ["cl"]
+    defines = [f"-D{name}={value}" for name, value in macros]
+    entries = [
+        {"directory": os.getcwd(), "file": source,
+         "arguments": [*command, *defines, "-Icsrc", *flags, "-c", source]}
+        for source, flags in sources.items()
+    ]
+    Path("compile_commands.json").write_text(json.dumps(entries, indent=1) + "\n")
 
 
 def strip_flags(probe):

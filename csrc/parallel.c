@@ -26,14 +26,14 @@ static void after_fork_in_child(void) { forked = 1; }
 
 void fs_threads_init(int allowed, int follow_omp)
 {
-    static int registered = 0;
     allowed_here = allowed > 0 ? allowed : 1;
     omp_was_told = follow_omp;
 #ifdef FS_HAVE_FORK
+    static int registered = 0;
     if (!registered)
         pthread_atfork(0, 0, after_fork_in_child);
-#endif
     registered = 1;
+#endif
 }
 
 void fs_threads_set(int threads) { wanted_by_all = threads; }

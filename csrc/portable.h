@@ -4,6 +4,7 @@
 
 #if defined(_MSC_VER) && !defined(__clang__)
 #include <intrin.h>
+#pragma fp_contract(off) /* before 2022, /fp:precise contracts a*b + c */
 #define FS_INLINE static __forceinline
 #define FS_SHARED static __declspec(noinline)
 #define FS_THREAD_LOCAL __declspec(thread)

@@ -181,3 +181,16 @@ def test_show_config_prints(capsys):
 def test_show_config_unknown_mode():
     with pytest.raises(ValueError, match="^mode: .*'json'"):
         fastsoftmax.show_config("json")
+
+
+# --- threadpoolctl ---
+
+
+def test_threadpoolctl_finds_and_limits_the_runtime():
+    threadpoolctl = pytest.importorskip("threadpoolctl")
+    if fastsoftmax.show_config("dicts")["openmp"] is None:
+        pytest.skip("built without OpenMP")
+    found = threadpoolctl.ThreadpoolController().select(user_api="openmp")
+    assert len(found) >= 1
+    with threadpoolctl.threadpool_limits(1, user_api="openmp"):
+        assert fastsoftmax.get_num_threads() == 1

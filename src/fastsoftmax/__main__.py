@@ -23,8 +23,9 @@ def parse(arguments=None):
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("command", nargs="?", default="bench",
-                        choices=("bench", "info", "accuracy"), help="what to do (see below)")
+    parser.add_argument("command", nargs="?", default="bench", metavar="command",
+                        choices=("bench", "info", "accuracy"),
+                        help="bench (default), info or accuracy: see below")
     parser.add_argument("--quick", action="store_true",
                         help="a few seconds instead of half a minute")
     parser.add_argument("--dtype", default="float32", choices=("float32", "float64"),

@@ -55,9 +55,8 @@ def softmax(x, axis=-1, *, out=None, threads=None):
 
     References
     ----------
-    .. [1] M. Dukhan, A. Ablavatski, "Two-pass softmax algorithm", arXiv:2001.04438.
-    .. [2] M. Milakov, N. Gimelshein, "Online normalizer calculation for softmax",
-           arXiv:1805.02867.
+    .. [1] Dukhan and Ablavatski, "Two-pass softmax algorithm", arXiv:2001.04438.
+    .. [2] Milakov and Gimelshein, "Online normalizer calculation for softmax", arXiv:1805.02867.
 
     Examples
     --------

@@ -5,6 +5,7 @@ reference silently, =compiled makes missing kernels an error; otherwise they are
 FASTSOFTMAX_MAX_ISA caps the instruction set of the kernels.
 """
 
+import importlib
 import os
 import threading
 import warnings
@@ -91,7 +92,8 @@ def _choose():
     if asked not in ("", "compiled"):
         warn(f"FASTSOFTMAX_BACKEND={asked!r} is ignored: expected 'numpy' or 'compiled'")
     try:
-        from . import _core
+        # Not `from . import`, whose error would speak of a circular import.
+        kernels = importlib.import_module("fastsoftmax._core")
     except ImportError as error:
         if asked == "compiled":
             raise
@@ -101,7 +103,7 @@ def _choose():
             "FASTSOFTMAX_BACKEND=numpy chooses this silently."
         )
         return _reference, str(error)
-    return _core, None
+    return kernels, None
 
 
 def _cap_isa():

@@ -22,6 +22,17 @@ import numpy as np
 
 from . import _validate as v
 
+__all__ = [
+    "cross_entropy",
+    "cross_entropy_with_grad",
+    "log_softmax",
+    "log_softmax_backward",
+    "logsumexp",
+    "nll_loss",
+    "softmax",
+    "softmax_backward",
+]
+
 # What tests and benchmarks run over. `ulp` bounds the error by dtype, in units in the last place;
 # logsumexp counts those of max(|result|, |max x|).
 Op = namedtuple("Op", "name kind function ulp")

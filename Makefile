@@ -1,0 +1,67 @@
+# One command each; `make` lists them. The commands themselves work without make, on Windows too.
+#
+# A Makefile rather than nox: the extension is built in place once and rebuilt when its C changes,
+# where a session of nox would build it anew in a fresh environment; that is what .ci/run is for.
+#
+# PYTHON names the interpreter (of an activated environment by default). With ccache installed a
+# rebuild takes seconds.
+
+PYTHON ?= python
+CCACHE := $(shell command -v ccache 2>/dev/null)
+ifneq ($(CCACHE),)
+export CC := $(CCACHE) $(or $(CC),cc)
+endif
+export PYTHONPATH := $(CURDIR)/src
+export FASTSOFTMAX_REQUIRE_EXTENSION := 1
+
+SOURCES := setup.py src/fastsoftmax/_core.pyx $(wildcard csrc/*.* csrc/*/*.*)
+BUILT := build/built
+
+help:            ## this list
+	@sed -n 's/^\([a-z_.]*\): *[^#]*## *\(.*\)/  make \1\t\2/p' Makefile | expand -t 20
+
+develop:         ## install what contributors need, editable, and the pre-commit hooks
+	$(PYTHON) -m pip install -e ".[test,dev,docs,typing,examples]"
+	-pre-commit install
+
+build: $(BUILT)  ## compile the extension in place, if its sources changed
+
+$(BUILT): $(SOURCES)
+	FASTSOFTMAX_WERROR=1 $(PYTHON) setup.py -q build_ext --inplace
+	@mkdir -p $(@D) && touch $@
+
+test: build      ## all tests; make test ARGS="-k softmax -x"
+	$(PYTHON) -m pytest $(ARGS)
+
+lint:            ## ruff and cython-lint
+	ruff check .
+	cython-lint src
+
+typing: build    ## the stubs: mypy, pyright, and stubtest against the real functions
+	$(PYTHON) tools/check_typing.py
+
+bench: build     ## python -m fastsoftmax; make bench ARGS=--peers
+	$(PYTHON) -m fastsoftmax bench $(ARGS)
+
+accuracy: build  ## errors in ULP beside textbook NumPy
+	$(PYTHON) -m fastsoftmax accuracy $(ARGS)
+
+docs: build      ## docs/_build/html; warnings are errors, the examples are run
+	$(PYTHON) tools/check_docs.py
+	$(PYTHON) -m sphinx -W --keep-going -q -b html docs docs/_build/html
+
+sanitize:        ## the C test program under AddressSanitizer and UBSan
+	bash tools/sanitize.sh
+
+portability:     ## csrc as aarch64 (run under qemu) and as Windows (compiled); wants Debian
+	bash tools/test_neon.sh
+	bash tools/check_windows.sh
+
+compile_commands.json: $(SOURCES)  ## for clangd and other tools
+	FASTSOFTMAX_COMPILE_COMMANDS=1 $(PYTHON) setup.py -q build_ext --inplace
+
+clean:           ## remove what was built
+	rm -rf build dist docs/_build docs/api/generated compile_commands.json
+	rm -f src/fastsoftmax/_core.c src/fastsoftmax/_core.*.so
+
+.PHONY: help develop build test lint typing bench accuracy docs sanitize portability clean
