@@ -9,7 +9,8 @@ EPILOG = """\
 bench     what it runs on, a check of the kernels against the reference, and a table of
           times and errors beside textbook NumPy; exit status 1 if the check fails (default)
 info      version, backend, instruction sets, OpenMP and threads
-accuracy  worst and mean error over distributions of logits, beside textbook NumPy
+accuracy  worst and mean error over distributions of logits, beside textbook NumPy and (but for
+          --quick) scipy, torch, onnxruntime and jax, as far as installed
 
 environment: FASTSOFTMAX_NUM_THREADS, FASTSOFTMAX_MAX_ISA (scalar, avx2, avx512, neon),
 FASTSOFTMAX_BACKEND (numpy forces the reference)
@@ -28,12 +29,15 @@ def parse(arguments=None):
                         help="bench (default), info or accuracy: see below")
     parser.add_argument("--quick", action="store_true",
                         help="a few seconds instead of half a minute")
-    parser.add_argument("--dtype", default="float32", choices=("float32", "float64"),
-                        help="of the logits (default: float32)")
+    parser.add_argument("--dtype", choices=("float32", "float64"),
+                        help="of the logits (default: float32; accuracy: both)")
     parser.add_argument("--peers", action="store_true",
                         help="add scipy, torch, onnxruntime and jax, as far as installed")
     parser.add_argument("--json", metavar="FILE", help="write everything measured to FILE as well")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.command != "accuracy":
+        options.dtype = options.dtype or "float32"
+    return options
 
 
 def main(arguments=None):

@@ -12,37 +12,52 @@ import fastsoftmax
 from . import _bench_peers, _textbook, testing
 from ._bench_table import Table, check_writable, clear_progress, progress, ulps, write_json
 
-OPERATIONS = _bench_peers.OPERATIONS
-LENGTHS = (2, 10, 100, 1000, 32_000)
-LOGITS = 60_000  # in each distribution and length
+OPERATIONS = {"softmax": "softmax", "log_softmax": "log_softmax", "logsumexp": "logsumexp",
+              "cross_entropy": "loss", "cross_entropy_with_grad": "gradient"}
+LENGTHS = (2, 10, 100, 1000, 32_000, 128_256)
+LOGITS = 30_000  # in each distribution and length, at least one row
 SEED = 20_240_117
 
 
-def dominant(rng, shape):
+def dominant(rng, shape, dtype):
     """One logit far above the others: the confident prediction."""
     x = rng.normal(0, 1, shape)
     x[np.arange(shape[0]), rng.integers(shape[1], size=shape[0])] += 30
     return x
 
 
+def underflowing(rng, shape, dtype):
+    """Probabilities from just above the smallest normal number down to 2^-20 of it."""
+    smallest = np.log(np.finfo(dtype).smallest_normal)
+    x = rng.uniform(smallest - 14, smallest + 1, shape)
+    x[np.arange(shape[0]), rng.integers(shape[1], size=shape[0])] = 0
+    return x
+
+
 DISTRIBUTIONS = {
-    "N(0, 1)": lambda rng, shape: rng.normal(0, 1, shape),
-    "N(0, 10)": lambda rng, shape: rng.normal(0, 10, shape),
-    "uniform +-80": lambda rng, shape: rng.uniform(-80, 80, shape),
+    "N(0, 1)": lambda rng, shape, dtype: rng.normal(0, 1, shape),
+    "N(0, 10)": lambda rng, shape, dtype: rng.normal(0, 10, shape),
+    "uniform +-80": lambda rng, shape, dtype: rng.uniform(-80, 80, shape),
     "one dominant": dominant,
-    "all equal": lambda rng, shape: np.repeat(rng.normal(0, 10, (shape[0], 1)), shape[1], axis=1),
-    "1e4 + N(0, 1)": lambda rng, shape: 1e4 + rng.normal(0, 1, shape),
+    "all equal": lambda rng, shape, dtype: np.tile(rng.normal(0, 10, (shape[0], 1)), shape[1]),
+    "1e4 + N(0, 1)": lambda rng, shape, dtype: 1e4 + rng.normal(0, 1, shape),
+    "underflowing": underflowing,
+    "logsumexp ~ 0": lambda rng, shape, dtype: rng.normal(0, 1e-3, shape) - np.log(shape[-1]),
 }
 
 
-def call_ours(operation, x, targets):
+def call_ours(operation, x, targets, reduction="mean"):
     function = getattr(fastsoftmax, operation)
-    return function(x, targets) if operation.startswith("cross") else function(x)
+    return function(x, targets, reduction=reduction) if targets_in(operation) else function(x)
 
 
-def call_textbook(operation, x, targets):
+def call_textbook(operation, x, targets, reduction="mean"):
     function = getattr(_textbook, operation)
-    return function(x, targets) if operation.startswith("cross") else function(x)
+    return function(x, targets, reduction=reduction) if targets_in(operation) else function(x)
+
+
+def targets_in(operation):
+    return operation.startswith("cross_entropy")
 
 
 def measurable(dtype):
@@ -50,14 +65,16 @@ def measurable(dtype):
     return np.finfo(np.longdouble).nmant > np.finfo(dtype).nmant
 
 
-def true_result(operation, x, targets):
+def true_result(operation, x, targets, reduction="mean"):
     """What the operation should give, in higher precision; a tuple, as results are."""
+    if not targets_in(operation):
+        return (getattr(testing, operation)(x),)
+    loss = testing.cross_entropy(x, targets)
+    if reduction == "mean":
+        loss = loss.mean()
     if operation == "cross_entropy":
-        return (testing.cross_entropy(x, targets).mean(),)
-    if operation == "cross_entropy_with_grad":
-        loss = testing.cross_entropy(x, targets).mean()
-        return loss, testing.gradient(x, targets) / len(targets)
-    return (getattr(testing, operation)(x),)
+        return (loss,)
+    return loss, testing.gradient(x, targets) / (len(targets) if reduction == "mean" else 1)
 
 
 def ulp_errors(operation, result, truth, x):
@@ -75,48 +92,63 @@ def ulp_errors(operation, result, truth, x):
 def main(options):
     start = time.perf_counter()
     check_writable(options.json)
-    dtype = np.dtype(options.dtype)
-    if not measurable(dtype):
+    dtypes = [options.dtype] if options.dtype else ["float32", "float64"]
+    told = [dtype for dtype in dtypes if measurable(dtype)]
+    for dtype in set(dtypes) - set(told):
         print(f"The long double of this platform is no wider than {dtype}: nothing to measure with")
-        return 1
-    rng = np.random.default_rng(SEED)
-    peers, versions = _bench_peers.installed(dtype) if options.peers else ({}, {})
+    config = fastsoftmax.show_config("dicts")
+    details, versions = [], {}
+    for dtype in told:
+        rows, versions = measure_all(np.dtype(dtype), options, config)
+        details += rows
+    print(f"\n{time.perf_counter() - start:.0f} s")
+    if options.json:
+        write_json(options.json, {"config": config, "numpy": np.__version__, "peers": versions,
+                                  "errors": details})
+    return 0 if told else 1
+
+
+def measure_all(dtype, options, config):
+    """Print the table of one dtype; its content by length, and the versions of the peers."""
+    peers, versions = ({}, {})
+    if options.peers or not options.quick:
+        peers, versions = _bench_peers.installed(dtype, "none")
     competitors = {
-        "ours": lambda op: lambda x, t: call_ours(op, x, t),
-        "NumPy": lambda op: lambda x, t: call_textbook(op, x, t),
+        "ours": lambda op: lambda x, t: call_ours(op, x, t, "none"),
+        "NumPy": lambda op: lambda x, t: call_textbook(op, x, t, "none"),
         **{name: peer_calls(calls) for name, calls in peers.items()},
     }
-    lengths = LENGTHS[:-1] if options.quick else LENGTHS
+    lengths = LENGTHS[:-2] if options.quick else LENGTHS
     logits = LOGITS // 10 if options.quick else LOGITS
-
-    config = fastsoftmax.show_config("dicts")
-    print(f"Error in units in the last place (ULP) of {dtype}, worst (mean) over rows of "
+    print(f"\nError in units in the last place (ULP) of {dtype}, worst (mean) over rows of "
           f"{', '.join(map(str, lengths))}\nbackend {config['backend']}; logsumexp is measured in "
           "ULP of max(|result|, |max x|); subnormal results in subnormal spacing\n")
     table = Table(["operation", "logits", *(f"{name:>15}" for name in competitors)])
-    details = []
     table.head()
-    total = len(OPERATIONS) * len(DISTRIBUTIONS)
-    for operation in OPERATIONS:
-        for distribution, draw in DISTRIBUTIONS.items():
+    details, total = [], len(OPERATIONS) * len(DISTRIBUTIONS)
+    for operation, title in OPERATIONS.items():
+        for distribution in DISTRIBUTIONS:
             done = len(details) // len(lengths)
-            progress(f"[{done + 1}/{total}] {operation}, {distribution}")
-            found = [
-                measure(operation, draw(rng, (max(1, logits // n), n)).astype(dtype), rng,
-                        competitors)
-                for n in lengths
-            ]
+            progress(f"[{done + 1}/{total}] {title}, {distribution}")
+            found = [measure(operation, *rows_of(distribution, n, logits, dtype), competitors)
+                     for n in lengths]
             details += [
-                {"operation": operation, "logits": distribution, "n": n, "ulp": errors}
+                {"dtype": dtype.name, "operation": title, "logits": distribution, "n": n,
+                 "ulp": errors}
                 for n, errors in zip(lengths, found, strict=True)
             ]
-            table.row([operation, distribution, *summary(found, competitors)])
+            table.row([title, distribution, *summary(found, competitors)])
     clear_progress()
-    print(f"\n{time.perf_counter() - start:.0f} s")
-    if options.json:
-        write_json(options.json, {"config": config, "dtype": dtype.name, "peers": versions,
-                                  "errors": details})
-    return 0
+    return details, versions
+
+
+def rows_of(distribution, n, logits, dtype):
+    """The same logits and labels for every operation; every second label is the largest logit's."""
+    rng = np.random.default_rng([SEED, n, list(DISTRIBUTIONS).index(distribution)])
+    x = DISTRIBUTIONS[distribution](rng, (max(1, logits // n), n), dtype).astype(dtype)
+    targets = rng.integers(n, size=len(x))
+    targets[::2] = x.argmax(axis=1)[::2]
+    return x, targets
 
 
 def peer_calls(calls):
@@ -126,16 +158,17 @@ def peer_calls(calls):
     return of
 
 
-def measure(operation, x, rng, competitors):
-    """{competitor: [worst, mean]} for one array of logits."""
-    targets = rng.integers(x.shape[1], size=len(x))
+def measure(operation, x, targets, competitors):
+    """{competitor: [worst, mean]} for one array of logits; of the gradient without the losses."""
     with np.errstate(all="ignore"):
-        truth = true_result(operation, x, targets)
+        truth = true_result(operation, x, targets, "none")[-1:]
         errors = {}
         for name, of in competitors.items():
             call = of(operation)
             if call:
-                found = ulp_errors(operation, call(x, targets), truth, x)
+                result = call(x, targets)
+                result = result[-1] if isinstance(result, tuple) else result
+                found = ulp_errors(operation, result, truth, x)
                 errors[name] = [float(found.max()), float(found.mean())]
     return errors
 

@@ -1,9 +1,10 @@
 """The libraries that `python -m fastsoftmax --peers` puts beside us, where they are installed.
 
-Each peer is a function that takes (dtype) and returns {operation: prepare}, where
+Each peer is a function that takes (dtype, reduction) and returns {operation: prepare}, where
 prepare(logits, targets) converts what it has to outside the clock and returns a call without
-arguments; that call computes what ours does (last axis, mean loss) and returns NumPy arrays or
-something that np.asarray takes. Every library keeps the number of threads it chooses by itself.
+arguments; that call computes what ours does (last axis, the loss reduced by "mean" or "none") and
+returns NumPy arrays or something that np.asarray takes. Every library keeps the number of threads
+it chooses by itself.
 """
 
 import importlib
@@ -14,7 +15,7 @@ import numpy as np
 OPERATIONS = ("softmax", "log_softmax", "logsumexp", "cross_entropy", "cross_entropy_with_grad")
 
 
-def scipy(dtype):
+def scipy(dtype, reduction):
     special = importlib.import_module("scipy.special")
 
     def prepare(name):
@@ -24,7 +25,7 @@ def scipy(dtype):
     return {name: prepare(name) for name in OPERATIONS[:3]}
 
 
-def torch(dtype):
+def torch(dtype, reduction):
     torch = importlib.import_module("torch")
     functional = torch.nn.functional
 
@@ -43,15 +44,15 @@ def torch(dtype):
 
         def call():
             with torch.inference_mode():
-                return functional.cross_entropy(logits, targets)
+                return functional.cross_entropy(logits, targets, reduction=reduction)
         return call
 
     def with_grad(x, t):
         logits, targets = torch.from_numpy(x).requires_grad_(), torch.from_numpy(t)
 
         def call():
-            loss = functional.cross_entropy(logits, targets)
-            return loss.detach(), torch.autograd.grad(loss, logits)[0]
+            loss = functional.cross_entropy(logits, targets, reduction=reduction)
+            return loss.detach(), torch.autograd.grad(loss.sum(), logits)[0]
         return call
 
     return {
@@ -63,14 +64,19 @@ def torch(dtype):
     }
 
 
-def jax(dtype):
+def jax(dtype, reduction):
     jax = importlib.import_module("jax")
     if np.dtype(dtype).itemsize == 8:
         jax.config.update("jax_enable_x64", True)
 
     def loss(x, t):
         picked = jax.numpy.take_along_axis(x, t[:, None], axis=-1)[:, 0]
-        return (jax.nn.logsumexp(x, axis=-1) - picked).mean()
+        losses = jax.nn.logsumexp(x, axis=-1) - picked
+        return losses.mean() if reduction == "mean" else losses
+
+    def with_grad(x, t):
+        losses, pull = jax.vjp(lambda logits: loss(logits, t), x)
+        return losses, pull(jax.numpy.ones_like(losses))[0]
 
     def compiled(function, takes_targets):
         function = jax.jit(function)
@@ -85,11 +91,11 @@ def jax(dtype):
         "log_softmax": compiled(jax.nn.log_softmax, False),
         "logsumexp": compiled(lambda x: jax.nn.logsumexp(x, axis=-1), False),
         "cross_entropy": compiled(loss, True),
-        "cross_entropy_with_grad": compiled(jax.value_and_grad(loss), True),
+        "cross_entropy_with_grad": compiled(with_grad, True),
     }
 
 
-def onnxruntime(dtype):
+def onnxruntime(dtype, reduction):
     runtime = importlib.import_module("onnxruntime")
     elem = {"float32": 1, "float64": 11}[np.dtype(dtype).name]
 
@@ -115,7 +121,9 @@ def onnxruntime(dtype):
         "softmax": bound(onnx_model("Softmax", elem, 2, axis=-1), 2),
         "log_softmax": bound(onnx_model("LogSoftmax", elem, 2, axis=-1), 2),
         "logsumexp": bound(onnx_model("ReduceLogSumExp", elem, 1, axes=[-1], keepdims=0), 1),
-        "cross_entropy": bound(onnx_model("SoftmaxCrossEntropyLoss", elem, 0), 0),
+        "cross_entropy": bound(
+            onnx_model("SoftmaxCrossEntropyLoss", elem, int(reduction == "none"),
+                       reduction=reduction), int(reduction == "none")),
     }
 
 
@@ -141,6 +149,8 @@ def onnx_model(op, elem, rank, **attributes):
     def attribute(name, value):
         if isinstance(value, int):
             return message((1, name), (3, value), (20, 2))
+        if isinstance(value, str):
+            return message((1, name), (4, value), (20, 3))
         return message((1, name), *((8, v) for v in value), (20, 7))
 
     def tensor(name, elem, rank):
@@ -161,13 +171,13 @@ def as_arrays(result):
     return tuple(part.numpy() if hasattr(part, "numpy") else np.asarray(part) for part in parts)
 
 
-def installed(dtype):
+def installed(dtype, reduction="mean"):
     """{name: {operation: prepare}} of the peers that are installed, and {name: version}."""
     peers, versions = {}, {}
     for peer in (scipy, torch, onnxruntime, jax):
         name = peer.__name__
         if importlib.util.find_spec(name) is None:
             continue
-        peers[name] = peer(dtype)
+        peers[name] = peer(dtype, reduction)
         versions[name] = getattr(importlib.import_module(name), "__version__", "?")
     return peers, versions

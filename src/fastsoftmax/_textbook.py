@@ -22,19 +22,22 @@ def logsumexp(x, axis=-1):
     return np.squeeze(m, axis) + np.log(np.exp(x - m).sum(axis=axis))
 
 
-def cross_entropy(logits, targets):
-    """Mean loss of logits (samples, classes) for integer labels (samples,)."""
-    return -log_softmax(logits)[np.arange(len(targets)), targets].mean()
+def cross_entropy(logits, targets, reduction="mean"):
+    """Loss of logits (samples, classes) for integer labels (samples,), each or their mean."""
+    losses = -log_softmax(logits)[np.arange(len(targets)), targets]
+    return losses.mean() if reduction == "mean" else losses
 
 
-def cross_entropy_with_grad(logits, targets):
-    """The mean loss and its gradient, with one exponential a logit."""
+def cross_entropy_with_grad(logits, targets, reduction="mean"):
+    """That loss and its gradient, with one exponential a logit."""
     samples = np.arange(len(targets))
     m = logits.max(axis=-1, keepdims=True)
     e = np.exp(logits - m)
     total = e.sum(axis=-1, keepdims=True)
-    loss = (np.log(total[:, 0]) + m[:, 0] - logits[samples, targets]).mean()
+    losses = np.log(total[:, 0]) + m[:, 0] - logits[samples, targets]
     grad = e / total
     grad[samples, targets] -= 1
+    if reduction == "none":
+        return losses, grad
     grad /= len(targets)
-    return loss, grad
+    return losses.mean(), grad

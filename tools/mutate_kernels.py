@@ -1,0 +1,189 @@
+#!/usr/bin/env python3
+"""Take single corrections out of the kernels and see which tests notice.
+
+    python tools/mutate_kernels.py [NAME...]     some ten minutes; prints a table (docs/accuracy.md)
+
+Each mutation is made in a copy of csrc, where tests/c/selftest.c and tests/c/exp_check.c are built
+anew (scalar and the best instruction set of this machine). Exit status 1 if a mutation stays
+unseen, or no longer applies: then the code it changes has moved, and it wants to be brought up to
+date. Values count as out of bounds by the ULP that the contract promises (tests/c/calls.h).
+"""
+
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+
+import test_selftest  # noqa: E402
+
+ROOT = test_selftest.ROOT
+EXP_STRIDE = "4096"
+
+# What it means: [(file, a pattern found once or more, what takes its place)]
+MUTATIONS = {
+    "reduce x - max instead of x": [
+        ("kernels/sweep.inc.h", r"return huge && (max - max == 0 \? max : 0;)",
+         r"(void)huge; return \1"),
+        ("kernels/cols.inc.h", r"v_select\(v_lt\(limit, max\), max, low\)",
+         "v_select(v_lt(low, low), low, max)"),
+    ],
+    "the largest element in the sum: log(1 + R)": [
+        ("math/finish.h", r"two_sum\(1\.0, scale_by_power\(m\.high, e\)\)",
+         "wide_of(1.0 + scale_by_power(m.high, e), 0.0)"),
+        ("math/finish.h", r"u\.low \+ scale_by_power\(m\.low, e\)", "0.0"),
+    ],
+    "no LN2_LOW": [
+        ("math/exp.inc.h", r"r = v_fnma\(k, v_set1\(\(real\)LN2_LOW\), r\);", ""),
+        ("math/exp.inc.h", r"r\[i\] = v_fnma\(w\[i\], v_set1\(\(real\)LN2_LOW\), r\[i\]\);", ";"),
+    ],
+    "no correction of the table of powers": [
+        ("math/format_f32.h", r"\*r = v_add\(\*r, v_lookup\(exp_step_error, t\)\);", "(void)r;"),
+    ],
+    "a degree less in float32": [
+        ("math/format_f32.h", r"v_fma\(v_set1\(EXP_C4\), r, v_set1\(EXP_C3\)\)", "v_set1(EXP_C3)"),
+    ],
+    "a degree less in float64": [
+        ("math/format_f64.h", r"v_fma\(v_set1\(EXP_F64_C11\), r, v_set1\(EXP_F64_C10\)\)",
+         "v_set1(EXP_F64_C10)"),
+    ],
+    "the sum without its error": [
+        ("kernels/sums.inc.h", r"column->error = v_add\(column->error, .*;", ""),
+    ],
+    "the factor without its low part": [
+        ("kernels/scale.inc.h", r"split\.low = \(real\)\(.*;", "split.low = 0;"),
+        ("kernels/cols.inc.h", r"v_narrow\(rest\), v_set1\(0\)\)", "v_set1(0), v_set1(0))"),
+    ],
+    "log_softmax: the distance without its low part": [
+        ("kernels/log_softmax.inc.h", r"\(real\)\(row->distance - \(double\)high\) : 0", "0 : 0"),
+    ],
+    "cross-entropy: the target stays in the sum": [
+        ("kernels/block.inc.h", r"lanes\[pivot - at\] = 0;", ""),
+    ],
+    "gradient at the target as p - 1": [
+        ("kernels/cross_entropy.inc.h", r"double own = 0\.0 - (scale_by_power\(.*\));",
+         r"double own = (1.0 - \1) - 1.0;"),
+    ],
+    "K from the pivot": [
+        ("kernels/block.inc.h", r"(x\[pivot\] < max|pivot < 0) \? max : max_without\(.*\), pivot",
+         "max, pivot"),
+    ],
+    "a block longer by one group on one instruction set": [
+        ("math/format_f32.h", r"#define BLOCK 2048", "#define BLOCK (V_LANES > 1 ? 2112 : 2048)"),
+    ],
+    "the masked load of one instruction set reads a lane too few": [
+        ("simd/avx2_f32.h", r"_mm256_cmpgt_epi32\(_mm256_set1_epi32\(\(int\)count\)",
+         "_mm256_cmpgt_epi32(_mm256_set1_epi32((int)count - (count > 6))"),
+    ],
+}  # fmt: skip
+
+
+# Sums are exact far below an ULP, so that the order of joining their columns has no effect: shown
+# by its changing no bit.
+HARMLESS = {
+    "columns joined in another order by one instruction set": [
+        ("kernels/sums.inc.h", r"sum\[i\] \+= sum\[i \+ half\];",
+         "if (V_LANES > 1) sum[i] = sum[2 * i] + sum[2 * i + 1]; else sum[i] += sum[i + half];"),
+    ],
+    "(none)": [],
+}  # fmt: skip
+
+
+def mutate(csrc, changes):
+    for name, pattern, replacement in changes:
+        path = csrc / name
+        text, count = re.subn(pattern, replacement, path.read_text())
+        if count == 0:
+            raise LookupError(f"{name}: nothing like {pattern}")
+        path.write_text(text)
+
+
+def build(folder, isas):
+    """selftest, and exp_check of either dtype on the best instruction set, from folder/csrc."""
+    compiler = test_selftest.find_compiler()
+    common, table = test_selftest.setup_tables()
+    common = [*common, "-O1", "-w", "-pthread", "-fopenmp", "-I", f"{folder}/csrc",
+              *(f"-DFS_HAVE_{isa.upper()}=1" for isa in isas)]  # fmt: skip
+    own = {isa: table[isa]["unix"] for isa in isas}
+    sources = {path: [] for path in (folder / "csrc").glob("*.c")}
+    for isa in ("scalar", *isas):
+        sources.update((p, own.get(isa, [])) for p in (folder / "csrc/isa").glob(f"{isa}_*.c"))
+    sources[folder / "tests/c/selftest.c"] = []
+    jobs = [[*compiler, *common, *flags, "-c", str(source), "-o", f"{folder}/{source.stem}.o"]
+            for source, flags in sources.items()]  # fmt: skip
+    best = isas[0] if isas else "scalar"
+    jobs += [[*compiler, *common, *own.get(best, []), f'-DINSTANCE="isa/{best}_{dtype}.c"',
+              f"{folder}/tests/c/exp_check.c", "-o", f"{folder}/exp_{dtype}", "-lm"]
+             for dtype in ("f32", "f64")]  # fmt: skip
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(test_selftest.run, jobs))
+    objects = [f"{folder}/{source.stem}.o" for source in sources]
+    link = [*compiler, *objects, "-fopenmp", "-pthread", "-lm", "-o", f"{folder}/selftest"]
+    test_selftest.run(link)
+
+
+def judge(folder):
+    """What the tests say: the worst values that are out of bounds, exponentials that are, whether a
+    way of calling changes bits, and how many hashes are wrong."""
+    out = subprocess.run([f"{folder}/selftest"], capture_output=True, text=True).stdout
+    table = (folder / "tests/c/calls.h").read_text()
+    bounds = re.findall(r'{"(\w+)", FS_\w+, FS_\w+, {([\d.]+), ([\d.]+)}', table)
+    bounds = {(op, f"float{bits}"): float(ulp) for op, single, double in bounds
+              for bits, ulp in ((32, single), (64, double))}  # fmt: skip
+    worst = {}
+    line = r"^\w+ +(\w+) (\w+) +[0-9a-f]{16} +([\d.infa]+) ULP"
+    for dtype, op, ulp in re.findall(line, out, re.M):
+        if not float(ulp) <= bounds[op, dtype]:
+            worst[f"{op} {dtype}"] = max(float(ulp), worst.get(f"{op} {dtype}", 0))
+    values = [f"{what} {ulp:.3g}" for what, ulp in sorted(worst.items(), key=lambda w: -w[1])]
+    ways = len(re.findall(r"^FAILED .*: (?!value)\w[\w ]* at", out, re.M))
+    exps = [subprocess.run([f"{folder}/exp_{dtype}", EXP_STRIDE], capture_output=True, text=True)
+            for dtype in ("f32", "f64")]  # fmt: skip
+    exps = [re.search(r"^(.*?)  .*worst (\S+)", line) for done in exps
+            for line in done.stdout.splitlines() if "OUT OF BOUNDS" in line]  # fmt: skip
+    exps = [f"{found[1].strip()} {found[2]}" for found in exps]
+    return values, exps, ways, out.count("WRONG BITS")
+
+
+def one(name, changes, isas):
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        for part in ("csrc", "tests/c"):
+            shutil.copytree(ROOT / part, folder / part)
+        mutate(folder / "csrc", changes)
+        build(folder, isas)
+        values, exps, ways, wrong = judge(folder)
+    seen = "; ".join(values[:2]) + (f"; {len(values) - 2} more" if len(values) > 2 else "")
+    print(f"| {name} | {seen or '-'} | {'; '.join(exps) or '-'} | "
+          f"{'differ' if ways else '-'} | {wrong} |", flush=True)  # fmt: skip
+    return values or exps or ways or wrong
+
+
+def main():
+    names = sys.argv[1:] or [*HARMLESS, *MUTATIONS]
+    with open("/proc/cpuinfo") as file:
+        flags = file.read().split()
+    isas = [isa for isa, flag in (("avx512", "avx512vl"), ("avx2", "avx2")) if flag in flags][:1]
+    print("| mutation | ULP out of bounds | exp_check, ULP | ways of calling | hashes |")
+    print("|---|---|---|---|---|")
+    wrong = []
+    for name in names:
+        try:
+            seen = one(name, MUTATIONS.get(name) or HARMLESS[name], isas)
+        except LookupError as error:
+            print(f"| {name} | DOES NOT APPLY: {error} | | | |")
+            wrong.append(name)
+            continue
+        if bool(seen) != (name in MUTATIONS):
+            wrong.append(name)
+    if wrong:
+        print(f"NOT AS EXPECTED: {', '.join(wrong)}")
+    return bool(wrong)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
