@@ -68,12 +68,8 @@ typedef struct {
     int64_t pivot;           /* in the block, or NO_PIVOT */
 } extremes;
 
-/* With one element to a column, float32's sum in float64 is the same whatever K is (a row padded with
- * -inf has to keep its bits): the second look can be saved. */
-FS_INLINE real max_without(const real *x, int64_t n, int64_t pivot, real max)
+FS_INLINE real max_without(const real *x, int64_t n, int64_t pivot)
 {
-    if (!FS_F64 && n <= COLUMNS)
-        return max;
     const real before = block_max(x, pivot), after = block_max(x + pivot + 1, n - pivot - 1);
     return before > after ? before : after;
 }
@@ -83,7 +79,7 @@ FS_INLINE real max_without(const real *x, int64_t n, int64_t pivot, real max)
 FS_INLINE extremes extremes_with_pivot(const real *x, int64_t n, int64_t pivot)
 {
     const real max = block_max(x, n);
-    const extremes e = {max, x[pivot] < max ? max : max_without(x, n, pivot, max), pivot};
+    const extremes e = {max, x[pivot] < max ? max : max_without(x, n, pivot), pivot};
     return e;
 }
 
@@ -93,7 +89,7 @@ FS_INLINE extremes extremes_with_max(const real *x, int64_t n)
 {
     const real max = block_max(x, n);
     const int64_t pivot = block_find(x, n, max);
-    const extremes e = {max, pivot < 0 ? max : max_without(x, n, pivot, max), pivot};
+    const extremes e = {max, pivot < 0 ? max : max_without(x, n, pivot), pivot};
     return e;
 }
 
@@ -103,6 +99,14 @@ FS_INLINE extremes extremes_without_pivot(const real *x, int64_t n)
     e.pivot = NO_PIVOT;
     e.max = e.max_of_others = block_max(x, n);
     return e;
+}
+
+FS_INLINE v_t without_lane(v_t a, int64_t lane)
+{
+    real lanes[V_LANES];
+    v_store(lanes, a);
+    lanes[lane] = 0;
+    return v_load(lanes);
 }
 
 /* A group that is cut short by the end of the block, or holds the pivot: zeros stand where there is
@@ -117,18 +121,17 @@ FS_SHARED void odd_group(const real *x, int64_t count, int64_t pivot, real shift
             if (left <= 0)
                 break;
             v_t t = left >= V_LANES ? v_load(x + at) : v_load_part(x + at, left, none);
-            t = exp_scaled(v_sub(t, shifts), scale);
+            exp_parts e = exp_parted(v_sub(t, shifts), scale);
+            t = exp_joined(e);
             if (out && left >= V_LANES)
                 v_store(out + at, t);
             else if (out)
                 v_store_part(out + at, t, left);
             if (pivot >= at && pivot < at + V_LANES) {
-                real lanes[V_LANES];
-                v_store(lanes, t);
-                lanes[pivot - at] = 0;
-                t = v_load(lanes);
+                t = without_lane(t, pivot - at);
+                e.power = without_lane(e.power, pivot - at);
             }
-            terms_add(&columns[q], t);
+            terms_add(&columns[q], e, t);
         }
 }
 
@@ -146,15 +149,17 @@ FS_INLINE void groups_loop(const real *x, int64_t count, real shift, const exp_s
             FS_PREFETCH((uintptr_t)(x + j + i * COLUMNS) + AHEAD);
         for (int q = 0; q < VECTORS; q++) {
             v_t t[4];
+            exp_parts e[4];
             for (int i = 0; i < 4; i++) {
                 const v_t logit = v_load(x + j + q * V_LANES + i * COLUMNS);
                 t[i] = shift != 0 ? v_sub(logit, shifts) : logit;
             }
-            exp_scaled4(t, &local);
+            exp_parted4(t, &local, e);
             for (int i = 0; i < 4; i++) {
+                const v_t term = exp_joined(e[i]);
                 if (out)
-                    v_store(out + j + q * V_LANES + i * COLUMNS, t[i]);
-                terms_add(&columns[q], t[i]);
+                    v_store(out + j + q * V_LANES + i * COLUMNS, term);
+                terms_add(&columns[q], e[i], term);
             }
         }
     }

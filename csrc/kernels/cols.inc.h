@@ -21,6 +21,18 @@ FS_INLINE v_t cols_max(const real *tile, int64_t n)
     return v_max(a, b);
 }
 
+/* The largest but the one at `pivot`. */
+FS_INLINE v_t cols_max_but(const real *tile, int64_t n, v_t pivot)
+{
+    const v_t none = v_set1((real)-INFINITY);
+    v_t max = none, at = v_set1(0);
+    for (int64_t j = 0; j < n; j++) {
+        max = v_max(v_select(v_eq(at, pivot), none, v_load(tile + j * V_LANES)), max);
+        at = v_add(at, v_set1(1));
+    }
+    return max;
+}
+
 typedef struct { v_t max, index; } cols_largest;
 
 /* The first of the largest: only a larger one takes its place. */
@@ -86,17 +98,6 @@ FS_INLINE void column_done(v_t sum, v_t error, int64_t c, cols_sums *sums)
     }
 }
 
-/* A column of one term: nothing to add up, and in float32 nothing to round. */
-FS_INLINE void column_of_one(v_t t, int64_t c, cols_sums *sums)
-{
-    if (FS_F64) {
-        const v_t sum = v_add(v_set1(ABOVE), t);
-        column_done(sum, v_sub(t, v_sub(sum, v_set1(ABOVE))), c, sums);
-    } else {
-        v_widen(t, sums->sum[c]);
-    }
-}
-
 typedef struct {
     int keep;  /* the terms take the logits' place; known to the compiler, as is has_pivot */
     int has_pivot;
@@ -105,59 +106,48 @@ typedef struct {
     exp_scale scale;
 } cols_plan;
 
-/* The terms of classes j to j + count - 1, count being known to the compiler; 0 for the pivot. */
-FS_INLINE void cols_terms(real *tile, int64_t j, int count, const cols_plan *plan, v_t *t)
+/* Takes up the terms of classes j to j + count - 1, count being known to the compiler, into as many
+ * columns; that of the pivot is 0. */
+FS_INLINE void cols_terms(real *tile, int64_t j, int count, const cols_plan *plan,
+                          term_sums *column)
 {
+    v_t x[4];
+    exp_parts e[4];
     for (int i = 0; i < count; i++)
-        t[i] = v_sub(v_load(tile + (j + i) * V_LANES), plan->shift);
+        x[i] = v_sub(v_load(tile + (j + i) * V_LANES), plan->shift);
     if (count == 4)
-        exp_scaled4(t, &plan->scale);
+        exp_parted4(x, &plan->scale, e);
     else
-        t[0] = exp_scaled(t[0], &plan->scale);
+        e[0] = exp_parted(x[0], &plan->scale);
     for (int i = 0; i < count; i++) {
         if (plan->has_pivot)
-            t[i] = v_select(v_eq(plan->pivot, v_set1((real)(j + i))), v_set1(0), t[i]);
+            e[i].power = v_select(v_eq(plan->pivot, v_set1((real)(j + i))), v_set1(0), e[i].power);
+        const v_t term = exp_joined(e[i]);
         if (plan->keep)
-            v_store(tile + (j + i) * V_LANES, t[i]);
+            v_store(tile + (j + i) * V_LANES, term);
+        terms_add(&column[i], e[i], term);
     }
 }
 
-/* Up to COLUMNS classes. */
-FS_INLINE void sum_short(real *tile, int64_t n, const cols_plan *plan, cols_sums *sums)
+FS_INLINE void clear_columns(term_sums *column)
 {
-    v_t t[4];
-    int64_t j = 0;
-    for (; j + 4 <= n; j += 4) {
-        cols_terms(tile, j, 4, plan, t);
-        for (int i = 0; i < 4; i++)
-            column_of_one(t[i], j + i, sums);
-    }
-    for (; j < n; j++) {
-        cols_terms(tile, j, 1, plan, t);
-        column_of_one(t[0], j, sums);
+    for (int i = 0; i < 4; i++) {
+        column[i].sum = v_set1(ABOVE);
+        column[i].error = v_set1(0);
     }
 }
 
-/* More than COLUMNS: four columns at a time, down the classes; then what is short of four. */
-FS_INLINE void sum_long(real *tile, int64_t n, const cols_plan *plan, cols_sums *sums)
+/* Four columns at a time, down the classes; then what is short of four. */
+FS_INLINE void sum_cols(real *tile, int64_t n, const cols_plan *plan, cols_sums *sums)
 {
-    for (int64_t c = 0; c < COLUMNS; c += 4) {
+    for (int64_t c = 0; c < COLUMNS && c < n; c += 4) {
         term_sums column[4];
-        v_t t[4];
         int64_t j = c;
-        for (int i = 0; i < 4; i++) {
-            column[i].sum = v_set1(ABOVE);
-            column[i].error = v_set1(0);
-        }
-        for (; j + 4 <= n; j += COLUMNS) {
-            cols_terms(tile, j, 4, plan, t);
-            for (int i = 0; i < 4; i++)
-                terms_add(&column[i], t[i]);
-        }
-        for (int i = 0; i < 4 && j + i < n; i++) {
-            cols_terms(tile, j + i, 1, plan, t);
-            terms_add(&column[i], t[0]);
-        }
+        clear_columns(column);
+        for (; j + 4 <= n; j += COLUMNS)
+            cols_terms(tile, j, 4, plan, column);
+        for (int i = 0; i < 4 && j + i < n; i++)
+            cols_terms(tile, j + i, 1, plan, &column[i]);
         for (int i = 0; i < 4; i++)
             column_done(column[i].sum, column[i].error, c + i, sums);
     }
@@ -215,10 +205,7 @@ FS_SHARED void cols_sweep_all(real *tile, int64_t n, cols_state *state)
     cols_plan plan = {1, 0, v_set1(0), v_set1(0), exp_scale_of(v_set1(0))};
     const v_t max = cols_max(tile, n);
     cols_begin(max, max, &plan, state);
-    if (n <= COLUMNS)
-        sum_short(tile, n, &plan, &sums);
-    else
-        sum_long(tile, n, &plan, &sums);
+    sum_cols(tile, n, &plan, &sums);
     cols_end(&sums, n, state);
 }
 
@@ -229,18 +216,15 @@ FS_INLINE void cols_sweep_but(real *tile, int64_t n, v_t max, v_t pivot, int kee
 {
     cols_sums sums;
     cols_plan plan = {keep, 1, pivot, v_set1(0), exp_scale_of(v_set1(0))};
-    if (!FS_F64 && n <= COLUMNS) { /* as in max_without(), K does not matter */
-        cols_begin(max, max, &plan, state);
-        sum_short(tile, n, &plan, &sums);
+    if (n <= COLUMNS) {
+        cols_begin(max, cols_max_but(tile, n, pivot), &plan, state);
+        sum_cols(tile, n, &plan, &sums);
     } else {
         taken_out out;
         take_out(tile, pivot, &out);
         plan.has_pivot = 0;
         cols_begin(max, cols_max(tile, n), &plan, state);
-        if (n <= COLUMNS)
-            sum_short(tile, n, &plan, &sums);
-        else
-            sum_long(tile, n, &plan, &sums);
+        sum_cols(tile, n, &plan, &sums);
         put_back(tile, &out);
     }
     cols_end(&sums, n, state);

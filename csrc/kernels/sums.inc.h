@@ -59,18 +59,20 @@ FS_INLINE wide columns_total(const column_sums *sums)
 
 /* --- exponentials on the scale of their maximum: at most 1.5 * 2^HEADROOM, and one near it ---
  *
- * A column starts at ABOVE, larger than any term: the error of sum + t is then t - ((sum + t) - sum)
- * exactly (Dekker's Fast2Sum), four additions in all and nothing widened. What a column adds up in
+ * A column starts at ABOVE, larger than any term: sum + t takes up u = (sum + t) - sum exactly, and t - u
+ * is what it loses (Dekker's Fast2Sum), four additions in all and nothing widened. What a column adds up in
  * `error` is below 2^-20 of a term of the maximum's size, so that plain additions do for it. */
 
 #define ABOVE ((real)(HEADROOM_POWER * 4.0))
 
 typedef struct { v_t sum, error; } term_sums;
 
-FS_INLINE void terms_add(term_sums *column, v_t t)
+/* Takes up e, whose rounded value is t: what is added is e itself, so that the sum has none of its
+ * terms' last roundings (they would be another 1/2 ULP of every result). u: what the sum took. */
+FS_INLINE void terms_add(term_sums *column, exp_parts e, v_t t)
 {
-    const v_t sum = v_add(column->sum, t);
-    column->error = v_add(column->error, v_sub(t, v_sub(sum, column->sum)));
+    const v_t sum = v_add(column->sum, t), u = v_sub(sum, column->sum);
+    column->error = v_add(column->error, v_fma(e.w, e.power, v_sub(e.power, u)));
     column->sum = sum;
 }
 

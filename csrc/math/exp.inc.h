@@ -36,21 +36,32 @@ FS_INLINE exp_scale exp_scale_of(v_t K)
     return scale;
 }
 
-FS_INLINE v_t exp_scaled(v_t x, const exp_scale *scale)
+/* e^x 2^(HEADROOM - K) = power (1 + w), before the last rounding. */
+typedef struct { v_t power, w; } exp_parts;
+
+FS_INLINE v_t exp_joined(exp_parts e) { return v_fma(e.w, e.power, e.power); }
+
+FS_INLINE exp_parts exp_parted(v_t x, const exp_scale *scale)
 {
     x = v_max(scale->lowest, x);
     const v_t t = v_fma(x, v_set1((real)LOG2_E), scale->rounder);
     const v_t k = v_sub(t, scale->rounder);
     v_t r = v_reduce_exact(k, v_set1((real)LN2_HIGH), x);
     r = v_fnma(k, v_set1((real)LN2_LOW), r);
-    const v_t power = exp_power(t, &r);
-    const v_t w = v_fma(v_mul(r, r), exp_tail(r), r);
-    return v_fma(w, power, power);
+    exp_parts e;
+    e.power = exp_power(t, &r);
+    e.w = v_fma(v_mul(r, r), exp_tail(r), r);
+    return e;
+}
+
+FS_INLINE v_t exp_scaled(v_t x, const exp_scale *scale)
+{
+    return exp_joined(exp_parted(x, scale));
 }
 
 /* Four vectors in step: written so, more of them are under way at a time than the scheduler of a
  * processor finds by itself (a vector alone is a chain of some forty cycles). */
-FS_INLINE void exp_scaled4(v_t x[4], const exp_scale *scale)
+FS_INLINE void exp_parted4(v_t x[4], const exp_scale *scale, exp_parts e[4])
 {
     v_t t[4], r[4], w[4];
     for (int i = 0; i < 4; i++)
@@ -64,13 +75,11 @@ FS_INLINE void exp_scaled4(v_t x[4], const exp_scale *scale)
     for (int i = 0; i < 4; i++)
         r[i] = v_fnma(w[i], v_set1((real)LN2_LOW), r[i]);
     for (int i = 0; i < 4; i++)
-        t[i] = exp_power(t[i], &r[i]);
+        e[i].power = exp_power(t[i], &r[i]);
     for (int i = 0; i < 4; i++)
         w[i] = exp_tail(r[i]);
     for (int i = 0; i < 4; i++)
-        w[i] = v_fma(v_mul(r[i], r[i]), w[i], r[i]);
-    for (int i = 0; i < 4; i++)
-        x[i] = v_fma(w[i], t[i], t[i]);
+        e[i].w = v_fma(v_mul(r[i], r[i]), w[i], r[i]);
 }
 
 /* round(x log2 e) of the largest logit of a block, in the logits' own precision (no FMA), so that

@@ -106,11 +106,12 @@ static void exp_all4(const real *x, real *term, int64_t K)
     const exp_scale scale = exp_scale_of(v_set1((real)K));
     for (int j = 0; j < RUN; j += 4 * V_LANES) {
         v_t four[4];
+        exp_parts parts[4];
         for (int i = 0; i < 4; i++)
             four[i] = v_load(x + (j + i * V_LANES) % RUN);
-        exp_scaled4(four, &scale);
+        exp_parted4(four, &scale, parts);
         for (int i = 0; i < 4; i++)
-            v_store(term + (j + i * V_LANES) % RUN, four[i]);
+            v_store(term + (j + i * V_LANES) % RUN, exp_joined(parts[i]));
     }
 }
 
