@@ -37,7 +37,8 @@ PAPER, INK, GRID = "#ffffff", "#222222", "#dddddd"
 RC = {"figure.facecolor": PAPER, "axes.facecolor": PAPER, "savefig.facecolor": PAPER,
       "text.color": INK, "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK,
       "axes.edgecolor": "#999999", "axes.spines.top": False, "axes.spines.right": False,
-      "grid.color": GRID, "font.size": 9, "axes.titlesize": 10, "svg.hashsalt": "fastsoftmax"}
+      "grid.color": GRID, "font.size": 9, "axes.titlesize": 10, "svg.hashsalt": "fastsoftmax",
+      "svg.fonttype": "none"}  # letters instead of their outlines: a quarter of the size
 
 
 def main(arguments=None):
