@@ -120,7 +120,7 @@ def draw_operation(axes, rows):
             handles[style.label] = axes.plot(
                 *zip(*points, strict=True), color=style.color, marker=style.marker,
                 markersize=5 if ours else 3.5, linewidth=2.2 if ours else 1.1,
-                zorder=3 if ours else 2)[0]
+                markevery=1 if ours else max(1, len(points) // 6), zorder=3 if ours else 2)[0]
     limits = [(row["shape"][-1], per_logit(row, row["limit_us"])) for row in rows if row["limit"]]
     if limits:
         handles["limit"] = axes.plot(*zip(*limits, strict=True), color=INK, linestyle=(0, (4, 3)),
@@ -128,8 +128,9 @@ def draw_operation(axes, rows):
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
     axes.grid(True, which="major")
+    axes.yaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1, 2, 5), numticks=12))
     axes.yaxis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda y, _: f"{y:g}"))
-    axes.yaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
+    axes.yaxis.set_minor_locator(matplotlib.ticker.NullLocator())
     exponents = [n.bit_length() - 1 for n in sorted({row["shape"][-1] for row in rows})]
     shown = [2**k for k in exponents if len(exponents) < 7 or k % 4 == 0]
     axes.set_xticks(shown, [short(n) for n in shown])
@@ -168,6 +169,8 @@ def draw_threads(rows, options, content):
                   for i, case in enumerate(cases)
                   if {(case, operation, one), (case, operation, most)} <= set(times)]
         axes.plot(*zip(*points, strict=True), marker, color=color, markersize=5, label=operation)
+    for i in range(1, len(cases)):
+        axes.axhline(i - 0.5, color=GRID, linewidth=0.5)
     axes.axvline(1, color=INK, linewidth=0.8)
     axes.axvline(most / one, color=INK, linewidth=1, linestyle=(0, (4, 3)))
     axes.set_yticks(range(len(cases)), [spelled(case) for case in cases])
@@ -183,7 +186,8 @@ def draw_threads(rows, options, content):
 
 def spelled(case):
     lengths, _, axis = case.partition("@")
-    return " × ".join(f"{int(n):,}" for n in lengths.split("x")) + (f", axis {axis}" if axis else "")
+    text = " × ".join(f"{int(n):,}" for n in lengths.split("x"))
+    return f"{text}, axis {axis}" if axis else text
 
 
 if __name__ == "__main__":

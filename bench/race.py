@@ -17,6 +17,7 @@ from fastsoftmax._bench import SAMPLE, Contestant, sample
 
 MIN_ROUNDS = 3
 HOPELESS = 3  # times the best peer's time: leaves after MIN_ROUNDS
+HOPELESS_AT_ONCE = 10  # after the first sample: the largest cases take seconds a round
 TURN = 0.01  # seconds, at least one sample
 REST = 0.01  # seconds, repeated until the process keeps still in it: systems count in ticks of 4 ms
 BUSY = 0.2  # of REST
@@ -24,6 +25,7 @@ LONGEST_REST = 0.5
 LIMIT = "limit: "
 YARDSTICK = "np.exp"
 TINY = 1000  # logits: the cost of a call, which np.exp has as well, is all there is
+PIECE = 1 << 20  # entries compared at a time: no temporaries of the size of the largest case
 SMALL = 16_384  # logits: below, no limit of memory or arithmetic says anything
 
 
@@ -80,8 +82,9 @@ def disagreement(found, expected):
         if part.shape != wanted.shape:
             return f"computes something else: shape {part.shape} for {wanted.shape}"
         scale = float(np.abs(wanted).max())
-        off = max(float(np.abs(p - w).max()) for p, w in
-                  zip(np.atleast_1d(part), np.atleast_1d(wanted), strict=True))
+        part, flat = part.reshape(-1), wanted.reshape(-1)
+        off = max(float(np.abs(part[at:at + PIECE] - flat[at:at + PIECE]).max())
+                  for at in range(0, flat.size, PIECE))
         if not off <= np.sqrt(np.finfo(wanted.dtype).eps) * scale:
             return f"computes something else: off by {off:.3g} where the largest is {scale:.3g}"
     return None
@@ -100,8 +103,9 @@ def measures(operation, mode, helper, x, y, threads):
 
 def race(contestants, seconds):
     """{name: shortest time of a call in microseconds}."""
-    repeats = {c.name: max(1, round(SAMPLE / sample(c, 1))) for c in contestants}
-    best = dict.fromkeys(repeats, float("inf"))
+    best = {c.name: sample(c, 1) for c in contestants}
+    repeats = {name: max(1, round(SAMPLE / first)) for name, first in best.items()}
+    contestants = still_racing(contestants, best, HOPELESS_AT_ONCE)
     deadline = time.perf_counter() + seconds
     rounds = 0
     while rounds < MIN_ROUNDS or time.perf_counter() < deadline:
@@ -111,7 +115,7 @@ def race(contestants, seconds):
             best[contestant.name] = min(best[contestant.name], seen)
         rounds += 1
         if rounds == MIN_ROUNDS:
-            contestants = still_racing(contestants, best)
+            contestants = still_racing(contestants, best, HOPELESS)
     return {name: seconds * 1e6 for name, seconds in best.items()}
 
 
@@ -135,10 +139,10 @@ def rest():
             return
 
 
-def still_racing(contestants, best):
+def still_racing(contestants, best, hopeless):
     peers = [c.name for c in contestants if is_peer(c.name)]
     leader = min((best[name] for name in peers), default=0)
-    return [c for c in contestants if not is_peer(c.name) or best[c.name] <= HOPELESS * leader]
+    return [c for c in contestants if not is_peer(c.name) or best[c.name] <= hopeless * leader]
 
 
 def is_peer(name):
