@@ -107,7 +107,7 @@ def adapted(calls):
 
 
 def scipy(dtype, threads):
-    return {"fresh": adapted(_bench_peers.scipy(dtype)), "out": {}}
+    return {"fresh": adapted(_bench_peers.scipy(dtype, "mean")), "out": {}}
 
 
 def torch(dtype, threads):
@@ -118,7 +118,7 @@ def torch(dtype, threads):
             function, torch.from_numpy(x), axis, out=torch.from_numpy(y))
 
     torch.set_num_threads(threads)
-    return {"fresh": adapted(_bench_peers.torch(dtype)),
+    return {"fresh": adapted(_bench_peers.torch(dtype, "mean")),
             "out": {operation: out(getattr(torch, operation)) for operation in UNARY}}
 
 
@@ -136,14 +136,14 @@ def onednn(dtype, threads):
 
 
 def onnxruntime(dtype, threads):
-    fresh = _bench_peers.onnxruntime(dtype, threads, fresh=True)
-    bound = _bench_peers.onnxruntime(dtype, threads)
+    fresh = _bench_peers.onnxruntime(dtype, "mean", threads, fresh=True)
+    bound = _bench_peers.onnxruntime(dtype, "mean", threads)
     return {"fresh": adapted(fresh), "out": adapted({name: bound[name] for name in UNARY})}
 
 
 def jax(dtype, threads):
     """Its pool has a thread for each processor that the process may use: see peers.py."""
-    return {"fresh": adapted(_bench_peers.jax(dtype)), "out": {}}
+    return {"fresh": adapted(_bench_peers.jax(dtype, "mean")), "out": {}}
 
 
 def tensorflow(dtype, threads):

@@ -80,9 +80,9 @@ def absent_text(rows):
     reasons = {}
     for row in rows:
         for name, why in row["absent"].items():
-            reasons.setdefault((name, row["operation"], why[:120]), []).append(row["case"])
-    return "\n".join(f"not raced: {name}, {operation}, {', '.join(dict.fromkeys(cases))}: {why}"
-                     for (name, operation, why), cases in reasons.items())
+            reasons.setdefault((name, why[:120]), []).append(f"{row['operation']} {row['case']}")
+    return "\n".join(f"not raced: {name}: {why} ({', '.join(dict.fromkeys(where))})"
+                     for (name, why), where in reasons.items())
 
 
 def markdown(content):

@@ -125,7 +125,8 @@ def onnxruntime(dtype, reduction, threads=0, fresh=False):
     return {
         "softmax": bound("Softmax", lambda axis: {"axis": axis}, lambda x, axis: x.shape),
         "log_softmax": bound("LogSoftmax", lambda axis: {"axis": axis}, lambda x, axis: x.shape),
-        "logsumexp": bound("ReduceLogSumExp", lambda axis: {"axes": [axis], "keepdims": 0}, without),
+        "logsumexp": bound("ReduceLogSumExp", lambda axis: {"axes": [axis], "keepdims": 0},
+                           without),
         "cross_entropy": bound("SoftmaxCrossEntropyLoss", lambda axis: {"reduction": reduction},
                                lambda x, axis: without(x, axis) if reduction == "none" else ()),
     }
