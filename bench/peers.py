@@ -158,7 +158,7 @@ def chosen_cases(options):
 def describe_machine():
     config = fastsoftmax.show_config("dicts")
     return {"cpu": cpu_name(), "cpus": allowed_cpus(), "caches": caches(),
-            "machine": platform.machine(), "system": f"{platform.system()} {platform.release()}",
+            "machine": platform.machine(), "system": " ".join(platform.platform(terse=True).split("-")[:2]),
             "python": platform.python_version(), "isa": config["isa"]["used"],
             "backend": config["backend"], "version": fastsoftmax.__version__}
 
