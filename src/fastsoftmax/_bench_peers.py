@@ -1,12 +1,14 @@
 """The libraries that `python -m fastsoftmax --peers` puts beside us, where they are installed.
 
 Each peer is a function that takes (dtype, reduction) and returns {operation: prepare}, where
-prepare(logits, targets) converts what it has to outside the clock and returns a call without
-arguments; that call computes what ours does (last axis, the loss reduced by "mean" or "none") and
-returns NumPy arrays or something that np.asarray takes. Every library keeps the number of threads
-it chooses by itself.
+prepare(logits, targets, axis=-1) converts what it has to outside the clock and returns a call
+without arguments; that call computes what ours does (the loss reduced by "mean" or "none") and
+returns NumPy arrays or something that np.asarray takes. Losses take the class axis where the
+library has it: axis 1, which is the last of two. Every library keeps the number of threads it
+chooses by itself.
 """
 
+import functools
 import importlib
 import importlib.util
 
@@ -20,7 +22,7 @@ def scipy(dtype, reduction):
 
     def prepare(name):
         function = getattr(special, name)
-        return lambda x, t: lambda: function(x, axis=-1)
+        return lambda x, t, axis=-1: functools.partial(function, x, axis=axis)
 
     return {name: prepare(name) for name in OPERATIONS[:3]}
 
@@ -30,24 +32,13 @@ def torch(dtype, reduction):
     functional = torch.nn.functional
 
     def unary(function):
-        def prepare(x, t):
-            logits = torch.from_numpy(x)
+        return lambda x, t, axis=-1: functools.partial(function, torch.from_numpy(x), axis)
 
-            def call():
-                with torch.inference_mode():
-                    return function(logits, -1)
-            return call
-        return prepare
+    def cross_entropy(x, t, axis=-1):
+        return functools.partial(functional.cross_entropy, torch.from_numpy(x),
+                                 torch.from_numpy(t), reduction=reduction)
 
-    def cross_entropy(x, t):
-        logits, targets = torch.from_numpy(x), torch.from_numpy(t)
-
-        def call():
-            with torch.inference_mode():
-                return functional.cross_entropy(logits, targets, reduction=reduction)
-        return call
-
-    def with_grad(x, t):
+    def with_grad(x, t, axis=-1):
         logits, targets = torch.from_numpy(x).requires_grad_(), torch.from_numpy(t)
 
         def call():
@@ -69,67 +60,82 @@ def jax(dtype, reduction):
     if np.dtype(dtype).itemsize == 8:
         jax.config.update("jax_enable_x64", True)
 
-    def loss(x, t):
-        picked = jax.numpy.take_along_axis(x, t[:, None], axis=-1)[:, 0]
-        losses = jax.nn.logsumexp(x, axis=-1) - picked
+    def loss(x, t, axis):
+        at = jax.numpy.expand_dims(t, axis)
+        picked = jax.numpy.take_along_axis(x, at, axis).squeeze(axis)
+        losses = jax.nn.logsumexp(x, axis) - picked
         return losses.mean() if reduction == "mean" else losses
 
-    def with_grad(x, t):
-        losses, pull = jax.vjp(lambda logits: loss(logits, t), x)
+    def with_grad(x, t, axis):
+        losses, pull = jax.vjp(lambda logits: loss(logits, t, axis), x)
         return losses, pull(jax.numpy.ones_like(losses))[0]
 
     def compiled(function, takes_targets):
-        function = jax.jit(function)
-
-        def prepare(x, t):
+        def prepare(x, t, axis=-1):
+            jitted = jax.jit(functools.partial(function, axis=axis))
             arguments = [jax.device_put(a) for a in ((x, t) if takes_targets else (x,))]
-            return lambda: jax.block_until_ready(function(*arguments))
+            return lambda: jax.block_until_ready(jitted(*arguments))
         return prepare
 
     return {
         "softmax": compiled(jax.nn.softmax, False),
         "log_softmax": compiled(jax.nn.log_softmax, False),
-        "logsumexp": compiled(lambda x: jax.nn.logsumexp(x, axis=-1), False),
+        "logsumexp": compiled(jax.nn.logsumexp, False),
         "cross_entropy": compiled(loss, True),
         "cross_entropy_with_grad": compiled(with_grad, True),
     }
 
 
-def onnxruntime(dtype, reduction):
+def onnxruntime(dtype, reduction, threads=0, fresh=False):
+    """Inputs and output bound in advance: the fastest way ONNX Runtime offers. With `fresh` only
+    the inputs are, and it allocates a result a call; `threads` 0 leaves the number to it."""
     runtime = importlib.import_module("onnxruntime")
     elem = {"float32": 1, "float64": 11}[np.dtype(dtype).name]
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 4
 
-    def bound(model, rank):
-        """Inputs and output bound in advance: the fastest way ONNX Runtime offers."""
-        def prepare(x, t):
-            session = runtime.InferenceSession(
-                model, runtime.SessionOptions(), providers=["CPUExecutionProvider"])
-            binding = session.io_binding()
-            out = np.empty(x.shape if rank == 2 else x.shape[:1] if rank == 1 else (), x.dtype)
-            for name, array in (("x", x), ("t", t)):
-                if name in {i.name for i in session.get_inputs()}:
-                    binding.bind_ortvalue_input(name, runtime.OrtValue.ortvalue_from_numpy(array))
-            binding.bind_ortvalue_output("y", runtime.OrtValue.ortvalue_from_numpy(out))
+    def without(x, axis):
+        return tuple(np.delete(x.shape, axis))
 
-            def call(alive=(x, t, out)):  # their memory is used, yet nobody else holds on to it
-                session.run_with_iobinding(binding)
-                return alive[2]
-            return call
+    def bound(op, attributes, shape_of):
+        def prepare(x, t, axis=-1):
+            shape = shape_of(x, axis)
+            model = onnx_model(op, elem, x.ndim, len(shape), **attributes(axis))
+            session = runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+            return bind(session, x, t, shape)
         return prepare
 
+    def bind(session, x, t, shape):
+        binding = session.io_binding()
+        out = None if fresh else np.zeros(shape, x.dtype)
+        for name, array in (("x", x), ("t", t)):
+            if name in {i.name for i in session.get_inputs()}:
+                binding.bind_ortvalue_input(name, runtime.OrtValue.ortvalue_from_numpy(array))
+        if fresh:
+            binding.bind_output("y", "cpu")
+        else:
+            binding.bind_ortvalue_output("y", runtime.OrtValue.ortvalue_from_numpy(out))
+
+        def call(alive=(x, t, out)):  # their memory is used, yet nobody else holds on to it
+            session.run_with_iobinding(binding)
+            return binding.get_outputs()[0] if fresh else alive[2]
+        return call
+
     return {
-        "softmax": bound(onnx_model("Softmax", elem, 2, axis=-1), 2),
-        "log_softmax": bound(onnx_model("LogSoftmax", elem, 2, axis=-1), 2),
-        "logsumexp": bound(onnx_model("ReduceLogSumExp", elem, 1, axes=[-1], keepdims=0), 1),
-        "cross_entropy": bound(
-            onnx_model("SoftmaxCrossEntropyLoss", elem, int(reduction == "none"),
-                       reduction=reduction), int(reduction == "none")),
+        "softmax": bound("Softmax", lambda axis: {"axis": axis}, lambda x, axis: x.shape),
+        "log_softmax": bound("LogSoftmax", lambda axis: {"axis": axis}, lambda x, axis: x.shape),
+        "logsumexp": bound("ReduceLogSumExp", lambda axis: {"axes": [axis], "keepdims": 0},
+                           without),
+        "cross_entropy": bound("SoftmaxCrossEntropyLoss", lambda axis: {"reduction": reduction},
+                               lambda x, axis: without(x, axis) if reduction == "none" else ()),
     }
 
 
-def onnx_model(op, elem, rank, **attributes):
+def onnx_model(op, elem, rank, y_rank, **attributes):
     """The bytes of a model of one node, y = op(x) or op(x, t), written by hand: ONNX Runtime needs
-    no other package then. A message is (field number, value) pairs; see onnx.proto."""
+    no other package then. x has rank dimensions, t one less. A message is (field number, value)
+    pairs; see onnx.proto."""
     def message(*fields):
         return b"".join(field(number, value) for number, value in fields)
 
@@ -160,8 +166,9 @@ def onnx_model(op, elem, rank, **attributes):
     loss = op == "SoftmaxCrossEntropyLoss"
     node = message((1, "x"), *([(1, "t")] if loss else []), (2, "y"), (4, op),
                    *((5, attribute(*item)) for item in attributes.items()))
-    graph = message((1, node), (2, "g"), (11, tensor("x", elem, 2)),
-                    *([(11, tensor("t", 7, 1))] if loss else []), (12, tensor("y", elem, rank)))
+    graph = message((1, node), (2, "g"), (11, tensor("x", elem, rank)),
+                    *([(11, tensor("t", 7, rank - 1))] if loss else []),
+                    (12, tensor("y", elem, y_rank)))
     return message((1, 8), (7, graph), (8, message((1, ""), (2, 13))))
 
 

@@ -1,0 +1,102 @@
+"""bench/peers.py from end to end, on one small case beside NumPy: what it prints and writes."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import fastsoftmax
+
+BENCH = Path(__file__).resolve().parent.parent / "bench"
+MARKED = "before\n<!-- peers: begin -->\nold\n<!-- peers: end -->\nafter\n"
+
+
+def peers(*arguments):
+    command = [sys.executable, str(BENCH / "peers.py"), *map(str, arguments)]
+    path = os.pathsep.join(filter(None, [str(Path(fastsoftmax.__file__).parent.parent),
+                                         os.environ.get("PYTHONPATH")]))
+    return subprocess.run(command, capture_output=True, text=True, timeout=120,
+                          env={**os.environ, "PYTHONPATH": path})
+
+
+@pytest.fixture(scope="module")
+def race(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("race")
+    (folder / "doc.md").write_text(MARKED)
+    done = peers("--quick", "--case", "32x10", "16x2048", "--op", "softmax", "cross_entropy",
+                 "--peers", "numpy", "--threads", 1, "--dtype", "float32", "--seconds", 0.001,
+                 "--json", folder / "race.json", "--markdown", folder / "doc.md")
+    assert done.returncode == 0, done.stderr
+    return done.stdout, json.loads((folder / "race.json").read_text()), folder
+
+
+def test_rows(race):
+    _, content, _ = race
+    assert [(row["case"], row["operation"], row["mode"]) for row in content["rows"]] == [
+        (case, operation, mode) for case in ("32x10", "16x2048")
+        for operation, mode in (("softmax", "fresh"), ("softmax", "out"),
+                                ("cross_entropy", "fresh"))]
+    for row in content["rows"]:
+        assert set(row["us"]) == {"ours", "numpy"} and min(row["us"].values()) > 0
+        assert row["absent"] == {} and row["best_peer"] == "numpy"
+        assert row["ratio"] == pytest.approx(row["us"]["numpy"] / row["us"]["ours"], rel=1e-12)
+        assert (row["dtype"], row["threads"]) == ("float32", 1)
+
+
+def test_limits(race):
+    """np.exp beside a tiny call; memory and arithmetic beside a large one, with a compiler."""
+    _, content, _ = race
+    measured = content["limits"]
+    assert measured["available"] or measured["reason"]
+    for row in content["rows"]:
+        names = set(row["measured"])
+        if row["case"] == "32x10":
+            assert names == {"np.exp"}
+        elif measured["available"]:
+            moved = {"read"} if row["operation"] == "cross_entropy" else {"copy"}
+            assert moved | {"arithmetic"} <= names
+        else:
+            assert names == set()
+        if names:
+            assert row["limit"] in names and row["limit_us"] == row["measured"][row["limit"]]
+            assert row["share"] == pytest.approx(row["limit_us"] / row["us"]["ours"], rel=1e-12)
+
+
+def test_summary(race):
+    text, content, _ = race
+    found = content["summary"]["float32, 1 thread"]
+    ratios = sorted(row["ratio"] for row in content["rows"])
+    product = 1
+    for ratio in ratios:
+        product *= ratio
+    assert found["cases"] == 6 and found["behind"] == sum(ratio < 1 for ratio in ratios)
+    assert found["geometric_mean"] == pytest.approx(product ** (1 / 6), rel=1e-12)
+    assert found["worst"]["ratio"] == ratios[0]
+    assert "float32, 1 thread: 6 cases, geometric mean" in text
+    assert content["machine"]["cpu"] and set(content["peers"]) == {"numpy"}
+
+
+def test_markdown_from_json(race):
+    """The same tables from the JSON as from the run, between the marks and nowhere else."""
+    _, _, folder = race
+    text = (folder / "doc.md").read_text()
+    assert text.startswith("before\n") and text.endswith("-->\nafter\n") and "old" not in text
+    assert "| 16 x 2048 |" in text
+    (folder / "again.md").write_text(MARKED)
+    done = peers("--from", folder / "race.json", "--markdown", folder / "again.md")
+    assert done.returncode == 0, done.stderr
+    assert (folder / "again.md").read_text() == text
+
+
+@pytest.mark.parametrize("arguments, message", [
+    (["--threads", "0"], "--threads: 0"),
+    (["--case", "12y7"], "'12y7' is no shape"),
+    (["--markdown", "no/such/file.md"], "no/such/file.md lacks"),
+])
+def test_bad_options(arguments, message):
+    """An error that names the option, before anything is raced."""
+    done = peers(*arguments)
+    assert done.returncode == 2 and message in done.stderr and done.stdout == ""
