@@ -23,6 +23,8 @@ autosummary_generate = False
 numpydoc_show_class_members = False
 numpydoc_xref_param_type = False
 autodoc_typehints = "none"
+# The pages are built without the libraries that these modules are for.
+autodoc_mock_imports = ["dask", "torch", "fastsoftmax._torch_operators"]
 
 myst_enable_extensions = ["deflist", "dollarmath", "colon_fence", "attrs_inline"]
 myst_heading_anchors = 3

@@ -2,8 +2,9 @@
 
     python tools/check_docs.py        wants the extras "docs" and "examples" and fastsoftmax
 
-docs/differences.md is run only where the peers that it compares with are installed (Keras, Optax,
-PyTorch and SciPy, in the versions that it names: what they print is theirs to change).
+What other libraries take part in is run only where they are installed, and named where it is left
+out. docs/differences.md also wants the versions that it names: what they print is theirs to change.
+(docs/interoperability.md is run section by section by tests/test_docs.py.)
 """
 
 import doctest
@@ -18,7 +19,10 @@ from pathlib import Path
 import fastsoftmax
 
 ROOT = Path(__file__).resolve().parent.parent
-PEERS = ("keras", "optax", "scipy", "torch")
+PEERS = {
+    "differences.md": ("keras", "optax", "scipy", "torch"),
+    "interoperability.md": ("dask", "jax", "numba", "torch"),
+}
 
 
 def docstrings():
@@ -34,13 +38,19 @@ def docstrings():
         yield found.name, doctest.testmod(module)
 
 
+def is_left_out(what, peers):
+    absent = [name for name in peers if importlib.util.find_spec(name) is None]
+    if absent:
+        print(f"left out: {what} (wants {', '.join(absent)})")
+    return bool(absent)
+
+
 def pages():
     build = ROOT / "docs" / "_build"
     for page in sorted(ROOT.glob("docs/**/*.md")):
         if build in page.parents:
             continue
-        if page.name == "differences.md" and not all(map(importlib.util.find_spec, PEERS)):
-            print(f"left out: {page.name} (wants {', '.join(PEERS)})")
+        if is_left_out(page.name, PEERS.get(page.name, ())):
             continue
         yield page.name, doctest.testfile(str(page), module_relative=False, encoding="utf-8")
 
@@ -50,6 +60,8 @@ def readme():
     names, blocks = {}, re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
     names["x"] = [[0.0, 1.0]]  # of the reader
     for block in blocks:
+        if is_left_out("a block of README.md", re.findall(r"from fastsoftmax\.(dask|torch)", block)):
+            continue
         exec(compile(block, "README.md", "exec"), names)
     fastsoftmax.set_num_threads(None)
     yield "README.md", doctest.TestResults(0, len(blocks))

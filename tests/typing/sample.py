@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fastsoftmax
-from fastsoftmax import keras, reference, testing
+from fastsoftmax import keras, reference, scipy, testing
 
 f2: NDArray[np.float16] = np.zeros((4, 3), np.float16)
 f4: NDArray[np.float32] = np.zeros((4, 3), np.float32)
@@ -65,6 +65,14 @@ assert_type(
 each, grad = fastsoftmax.cross_entropy_with_grad(f8, labels, reduction="none", axis=1)
 assert_type(grad, NDArray[np.float64])
 
+# The mergeable state: its methods chain; which dtype comes out is known at run time.
+state = fastsoftmax.OnlineSoftmax(axis=1).update(f4[:, :2]).update([[1.0]], threads=1)
+assert_type(state.merge(fastsoftmax.OnlineSoftmax()), fastsoftmax.OnlineSoftmax)
+assert_type(state.softmax(f4), NDArray[Any])
+assert_type(state.log_softmax(f4, out=f4), NDArray[np.float32])
+assert_type(state.shape, tuple[int, ...] | None)
+totals: NDArray[np.float32] = state.logsumexp()
+
 # Threads and configuration.
 with fastsoftmax.threads(2) as context:
     assert_type(context, fastsoftmax.threads)
@@ -78,6 +86,14 @@ assert_type(reference.softmax(f4), NDArray[np.float32])
 assert_type(testing.ulp_error(f4, testing.softmax(f4)), NDArray[np.float64])
 assert_type(keras.categorical_crossentropy(f4, f4), NDArray[np.float32] | Any)
 assert_type(fastsoftmax.__version__, str)
+assert_type(scipy.softmax(f4), NDArray[np.float32])
+assert_type(scipy.log_softmax([[1, 2], [3, 4]], axis=1), NDArray[np.float64])
+assert_type(scipy.logsumexp(f4), np.float32)
+assert_type(scipy.logsumexp([1.0, 2.0], b=[1, -1]), np.float64)
+assert_type(scipy.logsumexp(f4, 1, f4), NDArray[np.float32] | Any)
+assert_type(scipy.logsumexp(f4, 1, keepdims=True), NDArray[np.float32])
+assert_type(scipy.logsumexp(f8, b=f8, return_sign=True), tuple[np.float64, np.float64])
+value, sign = scipy.logsumexp(f4, axis=0, b=[1, 2, 3], return_sign=True)
 
 # Refused, as they are at run time.
 fastsoftmax.softmax(f4, axis=1.0)  # type: ignore[call-overload]
@@ -85,3 +101,6 @@ fastsoftmax.softmax(f4, out=[0.0])  # type: ignore[call-overload]
 fastsoftmax.softmax(f4, threads="2")  # type: ignore[call-overload]
 fastsoftmax.cross_entropy(f4)  # type: ignore[call-overload]
 fastsoftmax.show_config("json")  # type: ignore[call-overload]
+fastsoftmax.OnlineSoftmax(axis=1.0)  # type: ignore[arg-type]
+state.merge(f4)  # type: ignore[arg-type]
+scipy.softmax(f4, threads=1)  # type: ignore[call-overload]
