@@ -55,6 +55,7 @@ def relink(app, path, docname, source):
     source[0] = (
         source[0]
         .replace("](ARCHITECTURE.md)", "](internals.md)")
+        .replace("](docs/", "](")
         .replace("[Makefile](Makefile)", "Makefile")
     )
 
