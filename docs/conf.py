@@ -56,6 +56,7 @@ def relink(app, path, docname, source):
         source[0]
         .replace("](ARCHITECTURE.md)", "](internals.md)")
         .replace("[Makefile](Makefile)", "Makefile")
+        .replace("](docs/", "](")
     )
 
 
