@@ -1,4 +1,4 @@
-"""Races every installed peer: python bench/peers.py --help
+"""Races ours beside every installed peer, and holds it against the machine's limits.
 
 Every setting (dtype, number of threads) runs in a process of its own that may use that many
 processors, the first ones that this one may use (taskset chooses others): so libraries that take
@@ -157,8 +157,9 @@ def chosen_cases(options):
 
 def describe_machine():
     config = fastsoftmax.show_config("dicts")
+    system = " ".join(platform.platform(terse=True).split("-")[:2])  # Linux 6.12, not its build
     return {"cpu": cpu_name(), "cpus": allowed_cpus(), "caches": caches(),
-            "machine": platform.machine(), "system": " ".join(platform.platform(terse=True).split("-")[:2]),
+            "machine": platform.machine(), "system": system,
             "python": platform.python_version(), "isa": config["isa"]["used"],
             "backend": config["backend"], "version": fastsoftmax.__version__}
 

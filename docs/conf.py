@@ -57,6 +57,7 @@ def relink(app, path, docname, source):
         .replace("](ARCHITECTURE.md)", "](internals.md)")
         .replace("](docs/", "](")
         .replace("[Makefile](Makefile)", "Makefile")
+        .replace("](docs/", "](")
     )
 
 
