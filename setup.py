@@ -292,7 +292,9 @@ class BuildExt(build_ext):
         macros = [("FS_OPENMP_NOTE", f'"{note}"')]
 
         sources = dict.fromkeys(c_files("csrc/*.c"), common)
-        sources.update((source, common) for source in c_files("csrc/isa/scalar_*.c"))
+        # A fallback: -O3 would unroll it to more code than any other instance has.
+        smaller = [*common, "-O2"] if probe.style == "unix" else common
+        sources.update((source, smaller) for source in c_files("csrc/isa/scalar_*.c"))
         # Only this file knows OpenMP, so only it is given the flags.
         sources["csrc/parallel.c"] = common + openmp + threads
 
