@@ -59,7 +59,7 @@ typedef struct {
     int64_t exponent;
 } wide_exp;
 
-/* e^z to about 2^-57: exp.inc.h with the rounding errors carried along. |z| <= 2^30 by clamping:
+/* e^z to about 2^-55: exp.inc.h with the rounding errors carried along. |z| <= 2^30 by clamping:
  * beyond, the result has left every range it is used in. */
 FS_INLINE wide_exp exp_wide(wide z)
 {
