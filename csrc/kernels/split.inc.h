@@ -116,6 +116,8 @@ static int end_cross_entropy(const fs_rows *rows, fs_split_row *split)
         if (rows->y)
             end_gradient(rows, 0, &state, &terms, &row);
     }
+    if (row.target < 0)
+        row.x = 0; /* not counted: zeros are written */
     rows->value[0] = terms.loss;
     rows->lse[0] = terms.lse;
     memcpy(split->ending, &row, sizeof row);
@@ -128,13 +130,13 @@ static void write_terms_piece(const fs_rows *rows, const fs_split_row *split, in
     swept_row row;
     memcpy(&row, split->ending, sizeof row);
     const int inside = row.target >= begin && row.target < end;
-    row.x += begin;
     row.y += begin;
     row.n = end - begin;
-    if (rows->target && rows->target[0] < 0) {
+    if (!row.x) {
         fill(row.y, row.n, 0);
         return;
     }
+    row.x += begin;
     row.target = inside ? row.target - begin : NO_PIVOT;
     write_swept(&row);
     if (row.stream)
