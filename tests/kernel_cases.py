@@ -14,7 +14,7 @@ SLOW_TRUTH = np.finfo(reference.wide_type(np.empty(0))).nmant <= np.finfo(np.flo
 GROUP = {"float32": 64, "float64": 32}
 BLOCK = {"float32": 2048, "float64": 1024}
 PIECE = 65536
-# Rows up to this many elements keep their exponentials in the output (driver.c, KEEP_BYTES).
+# Rows up to this many elements keep their exponentials in the output (plan.c, KEEP_BYTES).
 KEEP = {"float32": 131072, "float64": 65536}
 
 

@@ -1,0 +1,97 @@
+#include "losses.h"
+#include <math.h>
+
+#define HUGE_LOSS 0x1p+900
+#define HUGE_SCALE 0x1p-200
+
+void fs_store_value(fs_dtype dtype, char *to, double value)
+{
+    if (dtype == FS_FLOAT32)
+        *(float *)(void *)to = (float)value;
+    else
+        *(double *)(void *)to = value;
+}
+
+void fs_take_values(const fs_plan *p, const fs_rows *rows, const int64_t *offsets)
+{
+    const int64_t step = fs_layout_step(&p->layout, FS_AT_VALUE);
+    char *to = p->call->value.data + offsets[FS_AT_VALUE];
+    for (int64_t i = 0; i < rows->rows; i++)
+        fs_store_value(p->call->dtype, to + i * step, rows->value[i]);
+}
+
+/* Weighs a tile's losses. 0 times an infinite loss is 0: a class or sample of weight 0 costs
+ * nothing, while NaN still shows. (A row that is not counted has a loss of 0 already.) */
+static void weigh_losses(const fs_plan *p, const fs_rows *rows, const fs_sample_factors *factors)
+{
+    const double z_loss = p->mixed ? 0.0 : p->call->z_loss;
+    if (!fs_is_weighted(p->call) && z_loss == 0.0)
+        return;
+    for (int64_t i = 0; i < rows->rows; i++) {
+        double loss = rows->value[i];
+        const double weight = factors->weight[i];
+        loss = weight == 0.0 && loss - loss != 0 && loss == loss ? 0.0 : loss * weight;
+        if (z_loss != 0.0)
+            loss += factors->sample[i] * z_loss * rows->lse[i] * rows->lse[i];
+        rows->value[i] = loss;
+    }
+}
+
+/* Losses so large that their sum may overflow where their mean does not go to a sum of their own.
+ * (Those of float32 are summed in float64: theirs cannot.) */
+static void set_huge_aside(fs_plan *p, int64_t row, const fs_rows *rows)
+{
+    double largest = 0.0;
+    if (p->call->dtype == FS_FLOAT32)
+        return;
+    for (int64_t i = 0; i < rows->rows; i++)
+        largest = fabs(rows->value[i]) > largest ? fabs(rows->value[i]) : largest;
+    if (largest <= HUGE_LOSS)
+        return;
+    for (int64_t i = 0; i < rows->rows; i++) {
+        const double loss = rows->value[i];
+        wide *huge = &p->huge[(row + i) / p->chunk];
+        if (fabs(loss) > HUGE_LOSS && loss - loss == 0) {
+            *huge = wide_add(*huge, wide_of(loss * HUGE_SCALE, 0.0));
+            rows->value[i] = 0.0;
+        }
+    }
+}
+
+/* Adds a tile's losses to the sums of their chunks, each with its rounding error. */
+static void sum_losses(fs_plan *p, int64_t row, const fs_rows *rows)
+{
+    set_huge_aside(p, row, rows);
+    for (int64_t i = 0; i < rows->rows;) {
+        const int64_t chunk = (row + i) / p->chunk;
+        const int64_t end = at_most(rows->rows, (chunk + 1) * p->chunk - row);
+        wide sum = p->sums[chunk];
+        for (; i < end; i++) {
+            const wide next = two_sum(sum.high, rows->value[i]);
+            sum = wide_of(next.high, sum.low + next.low);
+        }
+        p->sums[chunk] = sum;
+    }
+}
+
+void fs_take_losses(fs_plan *p, int64_t row, const fs_rows *rows,
+                    const fs_sample_factors *factors, const int64_t *offsets)
+{
+    weigh_losses(p, rows, factors);
+    if (p->call->reduction != FS_NONE)
+        sum_losses(p, row, rows);
+    else if (p->call->value.data)
+        fs_take_values(p, rows, offsets);
+}
+
+void fs_finish_loss(fs_call *call, const fs_plan *p, const fs_target_sums *targets)
+{
+    wide total = {0.0, 0.0}, huge = {0.0, 0.0};
+    for (int64_t chunk = 0; chunk < p->chunks; chunk++) {
+        total = wide_add(total, p->sums[chunk]);
+        huge = wide_add(huge, p->huge[chunk]);
+    }
+    const double divisor = fs_targets_divisor(call, targets), scale = huge.high ? HUGE_SCALE : 1.0;
+    total = wide_add(wide_scale(total, scale), huge);
+    call->loss = divisor == 0.0 ? NAN : wide_value(total) / divisor / scale;
+}

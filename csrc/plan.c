@@ -1,0 +1,167 @@
+#include "plan.h"
+#include "cpu.h"
+#include <string.h>
+
+enum {
+    CHUNK_ELEMENTS = 4096,       /* at least */
+    GATHER_BYTES = 256 * 1024,   /* of a tile copied to lie contiguous */
+    COLS_CLASSES = 128,          /* contiguous rows up to this length go side by side */
+    KEEP_BYTES = 512 * 1024      /* rows up to this size keep their terms: half a second-level cache */
+};
+
+int fs_is_loss(fs_op op)
+{
+    return op == FS_CROSS_ENTROPY || op == FS_CROSS_ENTROPY_GRAD || op == FS_NLL;
+}
+
+/* Whether every class has a coefficient of its own. */
+static int is_mixed(const fs_call *call)
+{
+    return fs_is_loss(call->op) && (call->other.data || call->smoothing != 0.0);
+}
+
+int fs_picks(const fs_call *call) { return call->op == FS_NLL && call->target.data; }
+
+fs_kernel *fs_kernel_of(const fs_kernels *kernels, fs_op op, int mixed)
+{
+    if (op == FS_NLL)
+        return kernels->nll_soft;
+    if (mixed)
+        return op == FS_CROSS_ENTROPY ? kernels->cross_entropy_mixed
+                                      : kernels->cross_entropy_mixed_grad;
+    switch (op) {
+    case FS_SOFTMAX: return kernels->softmax;
+    case FS_LOG_SOFTMAX: return kernels->log_softmax;
+    case FS_LOGSUMEXP: return kernels->logsumexp;
+    case FS_CROSS_ENTROPY: return kernels->cross_entropy;
+    case FS_CROSS_ENTROPY_GRAD: return kernels->cross_entropy_grad;
+    case FS_SOFTMAX_BACKWARD: return kernels->softmax_backward;
+    case FS_STATE: return kernels->state;
+    case FS_SOFTMAX_GIVEN: return kernels->softmax_given;
+    case FS_LOG_SOFTMAX_GIVEN: return kernels->log_softmax_given;
+    default: return kernels->log_softmax_backward;
+    }
+}
+
+fs_kernel *fs_cols_kernel_of(const fs_kernels *kernels, fs_op op)
+{
+    switch (op) {
+    case FS_SOFTMAX: return kernels->softmax_cols;
+    case FS_LOG_SOFTMAX: return kernels->log_softmax_cols;
+    case FS_LOGSUMEXP: return kernels->logsumexp_cols;
+    case FS_CROSS_ENTROPY: return kernels->cross_entropy_cols;
+    case FS_CROSS_ENTROPY_GRAD: return kernels->cross_entropy_grad_cols;
+    default: return 0;
+    }
+}
+
+const fs_split_kernel *fs_split_kernel_of(const fs_kernels *kernels, fs_op op)
+{
+    switch (op) {
+    case FS_SOFTMAX: return &kernels->softmax_split;
+    case FS_LOG_SOFTMAX: return &kernels->log_softmax_split;
+    case FS_LOGSUMEXP: return &kernels->logsumexp_split;
+    case FS_CROSS_ENTROPY: return &kernels->cross_entropy_split;
+    case FS_CROSS_ENTROPY_GRAD: return &kernels->cross_entropy_grad_split;
+    default: return 0;
+    }
+}
+
+int fs_writes_rows(fs_op op)
+{
+    return op != FS_LOGSUMEXP && op != FS_CROSS_ENTROPY && op != FS_NLL && op != FS_STATE;
+}
+
+int fs_is_given(fs_op op) { return op == FS_SOFTMAX_GIVEN || op == FS_LOG_SOFTMAX_GIVEN; }
+
+static int lies_apart(const fs_plan *p, const fs_array *array)
+{
+    return array->data && p->call->n > 1 && array->class_stride != p->size && !fs_picks(p->call);
+}
+
+/* A result that the caches cannot hold is written past them, unless it takes the place of the logits,
+ * whose lines are there already. */
+static int goes_past_caches(const fs_plan *p)
+{
+    const fs_call *call = p->call;
+    const int64_t bytes = p->layout.rows * call->n * p->size;
+    return fs_writes_rows(call->op) && !p->gather_y && call->y.data != call->x.data &&
+           bytes > fs_cpu_last_cache() / 4 * 3;
+}
+
+/* Short ones, if they fill the lanes. */
+int fs_pays_side_by_side(const fs_kernels *kernels, int64_t rows, int64_t n)
+{
+    return kernels->lanes > 1 && n <= COLS_CLASSES && 2 * rows >= kernels->lanes;
+}
+
+int64_t fs_cols_rows(const fs_kernels *kernels, int64_t n, int64_t size)
+{
+    const int64_t bytes = at_least(n, 1) * size * kernels->lanes;
+    return at_least(1, at_most(FS_COLS_BYTES / bytes, FS_TILE / kernels->lanes)) * kernels->lanes;
+}
+
+/* Rows go side by side where a row is short, and where its classes lie apart in memory. Both ways
+ * give the same bits: which one is a matter of speed alone. */
+static int goes_side_by_side(const fs_plan *p)
+{
+    const fs_call *call = p->call;
+    if (p->mixed || !fs_cols_kernel_of(p->kernels, call->op) || call->n > p->kernels->block)
+        return 0;
+    if (lies_apart(p, &call->x) || (fs_writes_rows(call->op) && lies_apart(p, &call->y)))
+        return 1;
+    return fs_pays_side_by_side(p->kernels, p->layout.rows, call->n);
+}
+
+static void plan_cols(fs_plan *p)
+{
+    p->kernel = fs_cols_kernel_of(p->kernels, p->call->op);
+    p->tile = fs_cols_rows(p->kernels, p->call->n, p->size);
+    p->gather_x = p->gather_y = 0;
+}
+
+/* How many threads the work pays for. Fewer huge rows than threads are split, one after another. */
+static int plan_threads(fs_plan *p)
+{
+    const fs_call *call = p->call;
+    const int64_t work = p->layout.rows * (fs_picks(call) ? 1 : call->n) / FS_THREAD_ELEMENTS;
+    p->split = 0;
+    if (work < 2)
+        return 1;
+    const int64_t threads = at_most(fs_threads_resolve(call->threads), work);
+    p->pieces.pieces = (call->n + p->kernels->piece - 1) / p->kernels->piece;
+    if (p->layout.rows < threads && p->pieces.pieces > 1 && !p->mixed && !p->cols &&
+        !p->gather_x && !p->gather_y && fs_split_kernel_of(p->kernels, call->op)) {
+        p->split = (int)at_most(threads, p->pieces.pieces);
+        p->tile = 1;
+        return 1;
+    }
+    return (int)at_most(threads, p->chunks);
+}
+
+void fs_plan_make(fs_plan *p, const fs_call *call)
+{
+    p->call = call;
+    p->kernels = fs_dispatch(call->dtype);
+    p->mixed = is_mixed(call);
+    p->kernel = fs_kernel_of(p->kernels, call->op, p->mixed);
+    p->size = call->dtype == FS_FLOAT32 ? 4 : 8;
+    fs_layout_init(&p->layout, call);
+    const int64_t n = at_least(call->n, 1), rows = p->layout.rows;
+    p->chunk = at_least((rows + FS_MAX_CHUNKS - 1) / FS_MAX_CHUNKS, (CHUNK_ELEMENTS + n - 1) / n);
+    p->chunks = (rows + p->chunk - 1) / p->chunk;
+    p->gather_x = lies_apart(p, &call->x);
+    p->gather_other = lies_apart(p, &call->other);
+    p->gather_y = fs_writes_rows(call->op) && lies_apart(p, &call->y);
+    p->tile = FS_TILE;
+    if (p->gather_x || p->gather_other || p->gather_y)
+        p->tile = at_least(1, at_most(16, GATHER_BYTES / (n * p->size)));
+    p->stream = goes_past_caches(p);
+    p->cols = goes_side_by_side(p);
+    if (p->cols)
+        plan_cols(p);
+    p->keep = n * p->size <= (p->stream ? p->kernels->block * p->size : KEEP_BYTES);
+    p->threads = plan_threads(p);
+    memset(p->sums, 0, (size_t)p->chunks * sizeof *p->sums);
+    memset(p->huge, 0, (size_t)p->chunks * sizeof *p->huge);
+}
