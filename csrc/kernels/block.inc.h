@@ -109,15 +109,14 @@ FS_INLINE v_t without_lane(v_t a, int64_t lane)
     return v_load(lanes);
 }
 
-/* A group that is cut short by the end of the block, or holds the pivot: zeros stand where there is
- * no element and where the pivot is. */
-FS_SHARED void odd_group(const real *x, int64_t count, int64_t pivot, real shift,
-                         const exp_scale *scale, real *out, term_sums *columns)
+/* A block that is shorter than a group: zeros stand where there is no element and where the pivot is. */
+FS_SHARED void short_block(const real *x, int64_t n, int64_t pivot, real shift,
+                           const exp_scale *scale, real *out, term_sums *columns)
 {
     const v_t shifts = v_set1(shift), none = v_set1((real)-INFINITY);
     for (int q = 0; q < VECTORS; q++)
         for (int i = 0; i < 4; i++) {
-            const int64_t at = q * V_LANES + i * COLUMNS, left = count - at;
+            const int64_t at = q * V_LANES + i * COLUMNS, left = n - at;
             if (left <= 0)
                 break;
             v_t t = left >= V_LANES ? v_load(x + at) : v_load_part(x + at, left, none);
@@ -135,15 +134,50 @@ FS_SHARED void odd_group(const real *x, int64_t count, int64_t pivot, real shift
         }
 }
 
-FS_INLINE void groups_loop(const real *x, int64_t count, real shift, const exp_scale *scale,
-                           real *out, term_sums *total)
+/* Groups that are read from a copy: that of the pivot, with -inf in its place, and one that is cut short
+ * by the end of the block, filled up with -inf. e^-inf is 0 and adds nothing, so a block is one loop
+ * over whole groups. (Tried before: a loop that stops at each odd group and goes on after it; the ends
+ * of loops whose length changes from row to row are mispredicted.) */
+typedef struct {
+    int64_t pivot, last; /* where these groups begin, or -1 */
+    real with_pivot[GROUP], at_end[GROUP], terms[GROUP];
+} odd_groups;
+
+FS_INLINE void copy_odd_groups(const real *x, int64_t n, int64_t pivot, odd_groups *odd)
+{
+    const v_t none = v_set1((real)-INFINITY);
+    const int64_t whole = n - n % GROUP;
+    odd->pivot = pivot >= 0 && pivot < whole ? pivot - pivot % GROUP : -1;
+    odd->last = whole < n ? whole : -1;
+    if (odd->last >= 0)
+        for (int64_t j = 0; j < GROUP; j += V_LANES) {
+            const int64_t left = n - whole - j;
+            v_store(odd->at_end + j, left >= V_LANES ? v_load(x + whole + j)
+                                     : left > 0 ? v_load_part(x + whole + j, left, none)
+                                                : none);
+        }
+    if (odd->pivot >= 0) {
+        for (int64_t j = 0; j < GROUP; j += V_LANES)
+            v_store(odd->with_pivot + j, v_load(x + odd->pivot + j));
+        odd->with_pivot[pivot - odd->pivot] = (real)-INFINITY;
+    } else if (pivot >= 0) {
+        odd->at_end[pivot - whole] = (real)-INFINITY;
+    }
+}
+
+/* The loop that the time is spent in. */
+FS_INLINE void groups_loop(const real *x, int64_t n, real shift, const exp_scale *scale, real *out,
+                           odd_groups *odd, term_sums *total)
 {
     const v_t shifts = v_set1(shift);
     const exp_scale local = *scale; /* in registers: stores to out might alias these */
     term_sums columns[VECTORS];
     for (int q = 0; q < VECTORS; q++)
         columns[q] = total[q];
-    for (int64_t j = 0; j < count; j += GROUP) {
+    for (int64_t j = 0; j < n; j += GROUP) {
+        const real *from = j == odd->pivot ? odd->with_pivot : x + j;
+        real *to = !out || j == odd->last ? odd->terms : out + j;
+        from = j == odd->last ? odd->at_end : from;
         /* a page ahead, by number: there need not be an element */
         for (int i = 0; i < 4; i++)
             FS_PREFETCH((uintptr_t)(x + j + i * COLUMNS) + AHEAD);
@@ -151,14 +185,14 @@ FS_INLINE void groups_loop(const real *x, int64_t count, real shift, const exp_s
             v_t t[4];
             exp_parts e[4];
             for (int i = 0; i < 4; i++) {
-                const v_t logit = v_load(x + j + q * V_LANES + i * COLUMNS);
+                const v_t logit = v_load(from + q * V_LANES + i * COLUMNS);
                 t[i] = shift != 0 ? v_sub(logit, shifts) : logit;
             }
             exp_parted4(t, &local, e);
             for (int i = 0; i < 4; i++) {
                 const v_t term = exp_joined(e[i]);
                 if (out)
-                    v_store(out + j + q * V_LANES + i * COLUMNS, term);
+                    v_store(to + q * V_LANES + i * COLUMNS, term);
                 terms_add(&columns[q], e[i], term);
             }
         }
@@ -167,16 +201,32 @@ FS_INLINE void groups_loop(const real *x, int64_t count, real shift, const exp_s
         total[q] = columns[q];
 }
 
-/* Whole groups: the loop that the time is spent in, for each of its cases. */
-FS_SHARED void full_groups(const real *x, int64_t count, real shift, const exp_scale *scale,
-                           real *out, term_sums *columns)
+/* A block of a group at least, by a loop for each of its cases. */
+FS_SHARED void whole_groups(const real *x, int64_t n, int64_t pivot, real shift,
+                            const exp_scale *scale, real *out, term_sums *columns)
 {
+    odd_groups odd;
+    const int64_t all = n, tail = n % GROUP;
+    /* a tail of few vectors is cheaper by itself: 2 to 5% */
+    if (tail <= 2 * V_LANES * VECTORS)
+        n -= tail;
+    copy_odd_groups(x, n, pivot < n ? pivot : -1, &odd);
     if (shift == 0 && out)
-        groups_loop(x, count, 0, scale, out, columns);
+        groups_loop(x, n, 0, scale, out, &odd, columns);
     else if (shift == 0)
-        groups_loop(x, count, 0, scale, 0, columns);
+        groups_loop(x, n, 0, scale, 0, &odd, columns);
     else
-        groups_loop(x, count, shift, scale, out, columns);
+        groups_loop(x, n, shift, scale, out, &odd, columns);
+    if (n < all)
+        short_block(x + n, all - n, pivot - n, shift, scale, out ? out + n : 0, columns);
+    if (out && odd.last >= 0)
+        for (int64_t j = odd.last; j < n; j += V_LANES) {
+            const v_t terms = v_load(odd.terms + j - odd.last);
+            if (n - j >= V_LANES)
+                v_store(out + j, terms);
+            else
+                v_store_part(out + j, terms, n - j);
+        }
 }
 
 /* The state of one block; its terms go to out where that is given (the pivot's is then of no use).
@@ -186,19 +236,12 @@ FS_INLINE row_state block_state(const real *x, int64_t n, const extremes *e, rea
     row_state state = {e->max, binary_exponent(e->max_of_others - shift), {0.0, 0.0},
                        {{0.0, 0.0}, 0}, e->pivot};
     const exp_scale scale = exp_scale_for(state.K);
-    const int64_t whole = n - n % GROUP, pivot = e->pivot;
-    const int64_t odd = pivot < 0 || pivot >= whole ? whole : pivot - pivot % GROUP;
     term_sums columns[VECTORS];
     terms_clear(columns);
-    full_groups(x, odd, shift, &scale, out, columns);
-    if (odd < whole) {
-        const int64_t next = odd + GROUP;
-        odd_group(x + odd, GROUP, pivot - odd, shift, &scale, out ? out + odd : 0, columns);
-        full_groups(x + next, whole - next, shift, &scale, out ? out + next : 0, columns);
-    }
-    if (whole < n)
-        odd_group(x + whole, n - whole, pivot - whole, shift, &scale, out ? out + whole : 0,
-                  columns);
+    if (n < GROUP)
+        short_block(x, n, e->pivot, shift, &scale, out, columns);
+    else
+        whole_groups(x, n, e->pivot, shift, &scale, out, columns);
     state.sum = terms_total(columns);
     return state;
 }
