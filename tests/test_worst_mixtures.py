@@ -38,7 +38,7 @@ def test_seeded_search():
     """Some seconds from nothing, always the same rows."""
     search = worst_mixtures.MixtureSearch(seed=20).run(rounds=300)
     assert search.rows > 40_000
-    for (op, dtype, _), rows in search.worst.items():
+    for (op, dtype, *_), rows in search.worst.items():
         for row in rows:
             assert row.ulp <= worst_mixtures.bound(row), row
             assert row.error() == row.ulp

@@ -242,4 +242,5 @@ class MixtureSearch(worst_rows.Search):
             for k in np.argsort(errors)[-3:]:
                 own = None if second is None else second[k].copy()
                 self._take(Mixture(op, dtype, float(errors[k]), n, int(labels[k]), x[k].copy(),
-                                   own, weight, smoothing))  # fmt: skip
+                                   self.unfused and dtype == "float64", own, weight,
+                                   smoothing))  # fmt: skip

@@ -38,14 +38,16 @@ class Row:
     n: int
     label: int
     pattern: np.ndarray
+    unfused: bool = False  # bad where float64 is computed without FMA: the scalar instance of x86-64
 
     @property
     def x(self):
         return np.resize(self.pattern, self.n)
 
     def as_json(self):
-        return {"op": self.op, "dtype": self.dtype, "ulp": round(self.ulp, 3), "n": self.n,
-                "label": self.label, "pattern": hexes(self.pattern)}  # fmt: skip
+        entry = {"op": self.op, "dtype": self.dtype, "ulp": round(self.ulp, 3), "n": self.n,
+                 "label": self.label, "pattern": hexes(self.pattern)}  # fmt: skip
+        return {**entry, "unfused": True} if self.unfused else entry
 
     @classmethod
     def from_json(cls, entry):
@@ -199,13 +201,14 @@ def bred(rng, dtype, parents, count):
 
 
 class Search:
-    """The worst rows so far, by (op, dtype, band)."""
+    """The worst rows so far, by (op, dtype, band, unfused)."""
 
     kept = KEPT
 
-    def __init__(self, seed, known=()):
+    def __init__(self, seed, known=(), unfused=False):
         self.rng = np.random.default_rng(seed)
         self.worst = {}
+        self.unfused = unfused  # float32 has the same bits everywhere
         self.rows = 0
         for row in known:
             self._take(row)
@@ -242,10 +245,10 @@ class Search:
         for op, errors in row_errors(x, labels).items():
             for k in np.argsort(errors)[-3:]:
                 self._take(Row(op, dtype, float(errors[k]), x.shape[1], int(labels[k]),
-                               patterns[k].copy()))  # fmt: skip
+                               patterns[k].copy(), self.unfused and dtype == "float64"))  # fmt: skip
 
     def _take(self, row):
-        rows = self.worst.setdefault((row.op, row.dtype, band_of(row.n)), [])
+        rows = self.worst.setdefault((row.op, row.dtype, band_of(row.n), row.unfused), [])
         if any(row.same(other) for other in rows):
             return
         rows.append(row)
@@ -255,7 +258,7 @@ class Search:
     def corpus(self):
         """The worst of each kind, not those that differ from a worse one in one logit only."""
         kept = []
-        for (_, _, band), rows in sorted(self.worst.items()):
+        for (_, _, band, _), rows in sorted(self.worst.items()):
             chosen = []
             for row in rows:
                 if len(chosen) < self.kept[band] and not any(map(row.alike, chosen)):
@@ -263,6 +266,8 @@ class Search:
             kept += chosen
         return kept
 
-    def worst_of(self, op, dtype):
-        return max((rows[0] for key, rows in self.worst.items() if key[:2] == (op, dtype)),
-                   key=lambda row: row.ulp)  # fmt: skip
+    def worst_of(self, op, dtype, unfused=False):
+        """None, where nothing is known."""
+        rows = [rows[0] for key, rows in self.worst.items()
+                if (*key[:2], key[3]) == (op, dtype, unfused)]  # fmt: skip
+        return max(rows, key=lambda row: row.ulp, default=None)
