@@ -8,6 +8,13 @@ import numpy as np
 import pytest
 from conftest import BOUNDS, assert_exact, in_units_of
 from kernel_cases import BLOCK, DISTRIBUTIONS, SLOW_TRUTH, labels_for, rows_of
+from mixed_cases import (
+    WIDE,
+    coefficients,
+    log_softmax_backward_truth,
+    mixed_truth,
+    softmax_backward_truth,
+)
 
 import fastsoftmax
 from fastsoftmax import testing
@@ -21,7 +28,6 @@ pytestmark = [
     pytest.mark.skipif(SLOW_TRUTH, reason="needs a long double wider than double"),
 ]
 
-WIDE = np.longdouble
 LENGTHS = [1, 2, 3, 8, 15, 16, 17, 31, 33, 63, 64, 65, 130, 300]
 
 
@@ -30,31 +36,8 @@ def lengths(dtype):
     return [*LENGTHS, block - 1, block, block + 1, 2 * block + 161]
 
 
-def coefficients(x, targets, weight, smoothing):
-    """What multiplies -log p of each class, as the documentation has it."""
-    classes = x.shape[1]
-    t = np.eye(classes)[targets] if targets.dtype.kind == "i" else targets
-    w = np.ones(classes) if weight is None else weight
-    return w.astype(WIDE) * ((1 - WIDE(smoothing)) * t.astype(WIDE) + WIDE(smoothing) / classes)
-
-
-def truth(x, targets, weight=None, label_smoothing=0.0, z_loss=0.0):
-    """Losses, gradients, and the size of the gradients' larger terms."""
-    q = coefficients(x, targets, weight, label_smoothing)
-    log_p, p = testing.log_softmax(x).astype(WIDE), testing.softmax(x).astype(WIDE)
-    lse = testing.logsumexp(x).astype(WIDE)
-    largest = np.arange(len(x)), x.argmax(axis=1)
-    others = 1 - p
-    others[largest] = -testing.gradient(x, largest[1])[largest]
-    with np.errstate(invalid="ignore"):
-        loss = np.where(q == 0, 0, -q * log_p).sum(axis=1) + WIDE(z_loss) * lse**2
-    total, z = q.sum(axis=1, keepdims=True), 2 * WIDE(z_loss) * lse[:, None]
-    grad = p * (total - q + z) - q * others
-    return loss, grad, np.max([p * total, p * abs(total + z), p * abs(z), q], axis=0)
-
-
 def check(x, targets, **options):
-    loss, grad, size = truth(x, targets, **options)
+    loss, grad, size = mixed_truth(x, targets, **options)
     result = fastsoftmax.cross_entropy(x, targets, reduction="none", **options)
     assert_exact("cross_entropy", result, loss)
     beside, got = fastsoftmax.cross_entropy_with_grad(x, targets, reduction="none", **options)
@@ -212,15 +195,10 @@ def test_backward(op, dtype, isa, rng):
         dy, x = backward_rows(n, dtype, rng)
         if op == "softmax_backward":
             y = fastsoftmax.softmax(x)
-            wide = y.astype(WIDE)
-            total = (dy.astype(WIDE) * wide).sum(axis=1, keepdims=True)
-            exact = wide * (dy.astype(WIDE) - total)
-            size = np.maximum(wide * np.maximum(abs(dy.astype(WIDE)), abs(total)), abs(exact))
+            exact, size = softmax_backward_truth(dy, y)
         else:
             y = fastsoftmax.log_softmax(x)
-            second = np.exp(y.astype(WIDE)) * dy.astype(WIDE).sum(axis=1, keepdims=True)
-            exact = dy.astype(WIDE) - second
-            size = np.max([abs(dy.astype(WIDE)), abs(second), abs(exact)], axis=0)
+            exact, size = log_softmax_backward_truth(dy, y)
         got = getattr(fastsoftmax, op)(dy, y)
         worst = in_units_of(got, exact, size).max()
         assert worst <= BOUNDS["cross_entropy_with_grad"][dtype], f"{op}: {worst:.3g} ULP"

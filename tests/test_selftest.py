@@ -23,7 +23,8 @@ HASHES = ROOT / "tests/c/hashes.h"
 MACHINES = {"AMD64": "x86_64", "arm64": "aarch64"}
 OPS = ("softmax", "log_softmax", "logsumexp", "loss", "mean_loss", "sum_loss", "gradient",
        "mean_gradient", "weighted", "smoothed", "smoothed_grad", "soft", "soft_gradient",
-       "softmax_back", "log_soft_back")  # fmt: skip
+       "softmax_back", "log_soft_back", "state", "joined_state", "softmax_given",
+       "log_soft_given")  # fmt: skip
 
 
 def setup_tables():

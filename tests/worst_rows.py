@@ -38,31 +38,47 @@ class Row:
     n: int
     label: int
     pattern: np.ndarray
+    unfused: bool = False  # bad where float64 is computed without FMA: the scalar instance of x86-64
 
     @property
     def x(self):
         return np.resize(self.pattern, self.n)
 
     def as_json(self):
-        logits = [float(value).hex() for value in self.pattern]
-        return {"op": self.op, "dtype": self.dtype, "ulp": round(self.ulp, 3), "n": self.n,
-                "label": self.label, "pattern": logits}  # fmt: skip
+        entry = {"op": self.op, "dtype": self.dtype, "ulp": round(self.ulp, 3), "n": self.n,
+                 "label": self.label, "pattern": hexes(self.pattern)}  # fmt: skip
+        return {**entry, "unfused": True} if self.unfused else entry
 
     @classmethod
     def from_json(cls, entry):
         pattern = np.array([float.fromhex(value) for value in entry.pop("pattern")])
         return cls(**entry, pattern=pattern.astype(entry["dtype"]))
 
+    def error(self):
+        """As computed now, not as computed when it was found."""
+        return float(row_errors(self.x[None], np.array([self.label]))[self.op][0])
 
-def load_corpus():
-    return [Row.from_json(entry) for entry in json.loads(CORPUS.read_text())]
+    def same(self, other):
+        return self.pattern.tobytes() == other.pattern.tobytes()
+
+    def alike(self, other):
+        """Whether it differs in one logit at most."""
+        return self.n == other.n and np.sum(self.pattern != other.pattern) < min(2, self.n)
 
 
-def save_corpus(rows):
+def hexes(values):
+    return [float(value).hex() for value in values]
+
+
+def load_corpus(path=CORPUS, kind=Row):
+    return [kind.from_json(entry) for entry in json.loads(path.read_text())]
+
+
+def save_corpus(rows, path=CORPUS):
     """One row a line: a diff shows which are new."""
     lines = ",\n".join(json.dumps(row.as_json()) for row in rows)
-    CORPUS.parent.mkdir(exist_ok=True)
-    CORPUS.write_text(f"[\n{lines}\n]\n")
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(f"[\n{lines}\n]\n")
 
 
 def row_errors(x, labels):
@@ -185,11 +201,14 @@ def bred(rng, dtype, parents, count):
 
 
 class Search:
-    """The worst rows so far, by (op, dtype, band)."""
+    """The worst rows so far, by (op, dtype, band, unfused)."""
 
-    def __init__(self, seed, known=()):
+    kept = KEPT
+
+    def __init__(self, seed, known=(), unfused=False):
         self.rng = np.random.default_rng(seed)
         self.worst = {}
+        self.unfused = unfused  # float32 has the same bits everywhere
         self.rows = 0
         for row in known:
             self._take(row)
@@ -226,11 +245,11 @@ class Search:
         for op, errors in row_errors(x, labels).items():
             for k in np.argsort(errors)[-3:]:
                 self._take(Row(op, dtype, float(errors[k]), x.shape[1], int(labels[k]),
-                               patterns[k].copy()))  # fmt: skip
+                               patterns[k].copy(), self.unfused and dtype == "float64"))  # fmt: skip
 
     def _take(self, row):
-        rows = self.worst.setdefault((row.op, row.dtype, band_of(row.n)), [])
-        if any(row.pattern.tobytes() == other.pattern.tobytes() for other in rows):
+        rows = self.worst.setdefault((row.op, row.dtype, band_of(row.n), row.unfused), [])
+        if any(row.same(other) for other in rows):
             return
         rows.append(row)
         rows.sort(key=lambda other: -other.ulp)
@@ -239,17 +258,16 @@ class Search:
     def corpus(self):
         """The worst of each kind, not those that differ from a worse one in one logit only."""
         kept = []
-        for (op, dtype, band), rows in sorted(self.worst.items()):
-            del op, dtype
+        for (_, _, band, _), rows in sorted(self.worst.items()):
             chosen = []
             for row in rows:
-                alike = [other for other in chosen if other.n == row.n
-                         and np.sum(other.pattern != row.pattern) < min(2, row.n)]  # fmt: skip
-                if not alike and len(chosen) < KEPT[band]:
+                if len(chosen) < self.kept[band] and not any(map(row.alike, chosen)):
                     chosen.append(row)
             kept += chosen
         return kept
 
-    def worst_of(self, op, dtype):
-        return max((rows[0] for key, rows in self.worst.items() if key[:2] == (op, dtype)),
-                   key=lambda row: row.ulp)  # fmt: skip
+    def worst_of(self, op, dtype, unfused=False):
+        """None, where nothing is known."""
+        rows = [rows[0] for key, rows in self.worst.items()
+                if (*key[:2], key[3]) == (op, dtype, unfused)]  # fmt: skip
+        return max(rows, key=lambda row: row.ulp, default=None)

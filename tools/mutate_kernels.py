@@ -33,9 +33,12 @@ MUTATIONS = {
          "v_select(v_lt(low, low), low, max)"),
     ],
     "the largest element in the sum: log(1 + R)": [
-        ("math/finish.h", r"two_sum\(1\.0, scale_by_power\(m\.high, e\)\)",
-         "wide_of(1.0 + scale_by_power(m.high, e), 0.0)"),
-        ("math/finish.h", r"u\.low \+ scale_by_power\(m\.low, e\)", "0.0"),
+        ("math/finish.h", r"two_sum\(1\.0, ratio\)", "wide_of(1.0 + ratio, 0.0)"),
+        ("math/finish.h", r"rest = scale_by_power\(m\.low, e\);", "rest = 0.0;"),
+    ],
+    "the logarithm: its large terms without what they lose": [
+        ("math/finish.h", r"high \+ \(\(first \+ second \+ third\) \+ (.*)\);", r"high + \1;"),
+        ("math/finish_lanes.inc.h", r"d_add\(high, d_add\(lost, (.*)\)\);", r"d_add(high, \1);"),
     ],
     "no LN2_LOW": [
         ("math/exp.inc.h", r"r = v_fnma\(k, v_set1\(\(real\)LN2_LOW\), r\);", ""),
@@ -71,6 +74,9 @@ MUTATIONS = {
         ("kernels/cross_entropy.inc.h", r"double own = 0\.0 - (scale_by_power\(.*\));",
          r"double own = (1.0 - \1) - 1.0;"),
     ],
+    "states joined: the smaller of the largest logits is lost": [
+        ("state.c", r"sum = scaled_add\(sum, scaled_normal\(.*\)\);", "(void)e;"),
+    ],
     "K from the pivot": [
         ("kernels/block.inc.h", r"(x\[pivot\] < max|pivot < 0) \? max : max_without\(.*\), pivot",
          "max, pivot"),
@@ -81,12 +87,15 @@ MUTATIONS = {
     "the masked load of one instruction set reads a lane too few": [
         ("simd/avx2_f32.h", r"_mm256_cmpgt_epi32\(_mm256_set1_epi32\(\(int\)count\)",
          "_mm256_cmpgt_epi32(_mm256_set1_epi32((int)count - (count > 6))"),
+        ("simd/avx512_f32.h", r"_mm512_mask_loadu_ps\(rest, v_first_lanes\(count\)",
+         "_mm512_mask_loadu_ps(rest, v_first_lanes(count - (count > 6))"),
     ],
 }  # fmt: skip
 
 
 # Sums are exact far below an ULP, so that the order of joining their columns has no effect: shown
-# by its changing no bit.
+# by its changing no bit but of float32's states, which hold the sum itself, a float64.
+STATES = {"state float32", "joined_state float32"}
 HARMLESS = {
     "columns joined in another order by one instruction set": [
         ("kernels/sums.inc.h", r"sum\[i\] \+= sum\[i \+ half\];",
@@ -131,7 +140,7 @@ def build(folder, isas):
 
 def judge(folder):
     """What the tests say: the worst values that are out of bounds, exponentials that are, whether a
-    way of calling changes bits, and how many hashes are wrong."""
+    way of calling changes bits, and whose hashes are wrong."""
     out = subprocess.run([f"{folder}/selftest"], capture_output=True, text=True).stdout
     table = (folder / "tests/c/calls.h").read_text()
     bounds = re.findall(r'{"(\w+)", FS_\w+, FS_\w+, {([\d.]+), ([\d.]+)}', table)
@@ -149,7 +158,8 @@ def judge(folder):
     exps = [re.search(r"^(.*?)  .*worst (\S+)", line) for done in exps
             for line in done.stdout.splitlines() if "OUT OF BOUNDS" in line]  # fmt: skip
     exps = [f"{found[1].strip()} {found[2]}" for found in exps]
-    return values, exps, ways, out.count("WRONG BITS")
+    wrong = re.findall(r"^\w+ +(\w+) (\w+) .*WRONG BITS", out, re.M)
+    return values, exps, ways, [f"{op} {dtype}" for dtype, op in wrong]
 
 
 def one(name, changes, isas):
@@ -162,8 +172,8 @@ def one(name, changes, isas):
         values, exps, ways, wrong = judge(folder)
     seen = "; ".join(values[:2]) + (f"; {len(values) - 2} more" if len(values) > 2 else "")
     print(f"| {name} | {seen or '-'} | {'; '.join(exps) or '-'} | "
-          f"{'differ' if ways else '-'} | {wrong} |", flush=True)  # fmt: skip
-    return values or exps or ways or wrong
+          f"{'differ' if ways else '-'} | {len(wrong)} |", flush=True)  # fmt: skip
+    return values or exps or ways or not set(wrong) <= (STATES if name in HARMLESS else set())
 
 
 def main():

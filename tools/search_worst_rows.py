@@ -1,49 +1,69 @@
 #!/usr/bin/env python3
-"""Search for rows that the kernels compute worse than any known before (tests/worst_rows.py).
+"""Search for rows that the kernels compute worse than any known before.
 
     python tools/search_worst_rows.py --seconds 1200 --keep
 
-starts from the checked-in corpus, prints the worst error of each op and dtype, and with --keep
-writes the rows found into the corpus, which the tests replay on every instruction set. Exit status
-1 if a row is beyond the bound of its op.
+starts from the checked-in corpora, prints the worst error of each op and dtype, and with --keep
+writes the rows found into them; the tests replay them on every instruction set. Half of the time
+goes to softmax, its logarithm, logsumexp and the loss of labels (tests/worst_rows.py), half to
+losses with smoothing, weights or soft targets and to the backward ops (tests/worst_mixtures.py).
+Exit status 1 if a row is beyond the bound of its op.
 """
 
 import argparse
+import platform
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
+import worst_mixtures  # noqa: E402
 import worst_rows  # noqa: E402
+
+KINDS = {
+    "rows": (worst_rows, worst_rows.Search),
+    "mixtures": (worst_mixtures, worst_mixtures.MixtureSearch),
+}
+
+
+def show(search, ops, bound):
+    """How many rows are beyond their bound."""
+    for unfused, dtype in ((False, "float32"), (False, "float64"), (True, "float64")):
+        for op in ops:
+            row = search.worst_of(op, dtype, unfused)
+            if row:
+                print(f"{op:<24} {dtype}{' without FMA' if unfused else ''}  {row.ulp:.3f} ULP of "
+                      f"{bound(row)}, n = {row.n}")  # fmt: skip
+    beyond = [row for rows in search.worst.values() for row in rows if row.ulp > bound(row)]
+    for row in beyond:
+        print(f"BEYOND ITS BOUND of {bound(row)}: {row}")
+    print(f"{search.rows} rows")
+    return len(beyond)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--seed", type=int, default=0, help="of the random rows (default: 0)")
-    parser.add_argument("--keep", action="store_true", help="write what was found to the corpus")
+    parser.add_argument("--keep", action="store_true", help="write what was found to the corpora")
     parser.add_argument("--isa", help="the instance to search on (default: the best)")
+    parser.add_argument("--only", choices=KINDS, help="one of the two searches")
     options = parser.parse_args()
-    if options.isa:
-        worst_rows.fastsoftmax._backend.core.use_isa(options.isa)
+    core = worst_rows.fastsoftmax._backend.core
+    unfused = options.isa == "scalar" and platform.machine().lower() in ("x86_64", "amd64")
 
-    known = worst_rows.load_corpus() if worst_rows.CORPUS.exists() else []
-    known = [row for row in known if row.n > 0]
-    for row in known:  # as computed now, not as computed when it was found
-        errors = worst_rows.row_errors(row.x[None], worst_rows.np.array([row.label]))
-        row.ulp = float(errors[row.op][0])
-    search = worst_rows.Search(options.seed, known).run(seconds=options.seconds)
+    kinds = [options.only] if options.only else list(KINDS)
     beyond = 0
-    for dtype in worst_rows.DTYPES:
-        for op in worst_rows.OPS:
-            row = search.worst_of(op, dtype)
-            over = row.ulp > worst_rows.bound(row)
-            beyond += over
-            print(f"{op:<24} {dtype}  {row.ulp:.3f} ULP of {worst_rows.bound(row)}, n = {row.n}"
-                  f"{'  BEYOND ITS BOUND' if over else ''}")  # fmt: skip
-    print(f"{search.rows} rows")
-    if options.keep:
-        worst_rows.save_corpus(search.corpus())
+    for module, kind in (KINDS[name] for name in kinds):
+        known = module.load_corpus() if module.CORPUS.exists() else []
+        for row in known:  # as computed now, not as computed when it was found
+            core.use_isa("scalar" if row.unfused else None)
+            row.ulp = row.error()
+        core.use_isa(options.isa)
+        search = kind(options.seed, known, unfused).run(seconds=options.seconds / len(kinds))
+        beyond += show(search, module.OPS, module.bound)
+        if options.keep:
+            module.save_corpus(search.corpus())
     return beyond > 0
 
 

@@ -107,40 +107,51 @@ FS_INLINE d_wide_exp d_exp_wide(d_wide z)
     return result;
 }
 
-FS_INLINE d_t d_log_reduced(d_t f, d_t f_low, d_t e)
+FS_INLINE d_t d_log_reduced(d_t f, d_wide low, d_t e)
 {
     const d_t s = d_div(f, d_add(d_set1(2.0), f)), z = d_mul(s, s);
-    const d_t half_square = d_mul(d_mul(d_set1(0.5), f), f);
+    const d_t half = d_mul(d_set1(0.5), f), half_square = d_mul(half, f);
+    const d_t square_low = d_fma(half, f, d_negative(half_square));
+    const d_t scale = d_mul(e, d_set1(LN2_HEAD)), sum = d_add(scale, f);
+    const d_t part = d_sub(sum, half_square), high = d_add(part, low.high);
+    const d_t first = d_sub(f, d_sub(sum, scale));
+    const d_t second = d_sub(d_sub(d_sub(sum, part), half_square), square_low);
+    const d_t third = d_add(d_sub(low.high, d_sub(high, part)), low.low);
     d_t p = d_fma(d_set1(LOG_L6), z, d_set1(LOG_L5));
     p = d_fma(p, z, d_set1(LOG_L4));
     p = d_fma(p, z, d_set1(LOG_L3));
     p = d_fma(p, z, d_set1(LOG_L2));
     p = d_fma(p, z, d_set1(LOG_L1));
     p = d_fma(p, z, d_set1(LOG_L0));
-    const d_t one = d_set1(1.0), third = d_sub(one, d_mul(s, d_sub(one, s)));
-    const d_t inverse = d_sub(one, d_mul(d_mul(d_set1(2.0), s), third));
-    const d_t own = d_fma(e, d_set1(LN2_REST), d_mul(f_low, inverse));
-    const d_t small = d_fma(s, d_fma(p, z, half_square), own);
-    return d_fma(e, d_set1(LN2_HEAD), d_sub(f, d_sub(half_square, small)));
+    const d_t one = d_set1(1.0), cubic = d_sub(one, d_mul(s, d_sub(one, s)));
+    const d_t slope = d_fma(d_set1(-0.5), low.high, d_mul(d_mul(d_set1(-2.0), s), cubic));
+    const d_t own = d_fma(e, d_set1(LN2_REST), d_mul(low.high, slope));
+    const d_t lost = d_add(d_add(first, second), third);
+    return d_add(high, d_add(lost, d_fma(s, d_fma(p, z, half_square), own)));
+}
+
+FS_INLINE d_t d_log_parts(d_t high, d_wide low, d_t e)
+{
+    d_t exponent;
+    const d_t f = d_sub(d_split(high, &exponent), d_set1(1.0));
+    return d_log_reduced(f, d_wide_scale(low, d_power(d_negative(exponent))), d_add(exponent, e));
 }
 
 FS_INLINE d_t d_log_wide(d_wide u, d_t e)
 {
-    d_t exponent;
-    const d_t f = d_sub(d_split(u.high, &exponent), d_set1(1.0));
-    const d_t low = d_mul(u.low, d_power(d_negative(exponent)));
-    return d_log_reduced(f, low, d_add(exponent, e));
+    return d_log_parts(u.high, d_wide_of(u.low, d_set1(0.0)), e);
 }
 
 /* log1p_scaled(m, e); where plain, the log of m 2^e itself. */
 FS_INLINE d_t d_log_ratio(d_wide m, d_t e, d_mask plain)
 {
-    const d_t scaled = d_scale(m.high, e), low = d_scale(m.low, e);
-    const d_wide u = d_two_sum(d_set1(1.0), scaled);
-    const d_mask large = d_lt(d_set1(0x1p+60), d_select(plain, d_set1(INFINITY), scaled));
-    const d_wide v = {d_select(large, m.high, u.high), d_select(large, m.low, d_add(u.low, low))};
-    const d_t log = d_log_wide(v, d_select(large, e, d_set1(0.0)));
-    const d_t positive = d_select(d_lt(d_set1(0.0), m.high), log, m.high);
+    const d_t ratio = d_scale(m.high, e), rest = d_scale(m.low, e), zero = d_set1(0.0);
+    const d_wide u = d_two_sum(d_set1(1.0), ratio);
+    const d_t sum = d_add(u.low, rest), lost = d_sub(rest, d_sub(sum, u.low));
+    const d_mask large = d_lt(d_set1(0x1p+60), d_select(plain, d_set1(INFINITY), ratio));
+    const d_wide low = {d_select(large, m.low, sum), d_select(large, zero, lost)};
+    const d_t log = d_log_parts(d_select(large, m.high, u.high), low, d_select(large, e, zero));
+    const d_t positive = d_select(d_lt(zero, m.high), log, m.high);
     return d_select(d_lt(m.high, d_set1(INFINITY)), positive, m.high);
 }
 

@@ -5,7 +5,9 @@
 #include "inputs.h"
 
 typedef enum { PLAIN, IN_PLACE, COLUMNS, THREADS, SMALL, LAYOUTS } layout;
-typedef enum { BARE, WEIGHTED, SMOOTHED, SOFT } options; /* of a loss */
+typedef enum { BARE, WEIGHTED, SMOOTHED, SOFT, JOINED } options; /* of a loss; of states */
+
+enum { STATE_NUMBERS = 4 };
 
 typedef struct {
     const char *name;
@@ -31,10 +33,18 @@ static const operation operations[] = {
     {"soft_gradient", FS_CROSS_ENTROPY_GRAD, FS_MEAN, {0, 0}, SOFT},
     {"softmax_back", FS_SOFTMAX_BACKWARD, FS_NONE, {0, 0}, BARE},
     {"log_soft_back", FS_LOG_SOFTMAX_BACKWARD, FS_NONE, {0, 0}, BARE},
+    {"state", FS_STATE, FS_NONE, {0, 0}, BARE},
+    {"joined_state", FS_STATE, FS_NONE, {0, 0}, JOINED},
+    {"softmax_given", FS_SOFTMAX_GIVEN, FS_NONE, {0, 0}, JOINED},
+    {"log_soft_given", FS_LOG_SOFTMAX_GIVEN, FS_NONE, {0, 0}, JOINED},
 };
 enum { OPERATIONS = sizeof operations / sizeof operations[0] };
 
-static int writes_elements(fs_op op) { return op != FS_LOGSUMEXP && op != FS_CROSS_ENTROPY; }
+static int writes_elements(fs_op op)
+{
+    return op != FS_LOGSUMEXP && op != FS_CROSS_ENTROPY && op != FS_STATE;
+}
+static int is_given(fs_op op) { return op == FS_SOFTMAX_GIVEN || op == FS_LOG_SOFTMAX_GIVEN; }
 static int is_loss(fs_op op) { return op == FS_CROSS_ENTROPY || op == FS_CROSS_ENTROPY_GRAD; }
 static size_t size_of(fs_dtype dtype) { return dtype == FS_FLOAT32 ? 4 : 8; }
 
@@ -89,7 +99,7 @@ static int64_t collect(const operation *op, const batch *b, int by_columns, cons
 }
 
 /* The arrays of a call, in the dtype of the logits where they are of their shape. */
-typedef struct { char *x, *other, *y, *value, *weight, *sample_weight; } arrays;
+typedef struct { char *x, *other, *y, *value, *weight, *sample_weight, *states; } arrays;
 
 /* What else than x is of its shape: to a backward op the rows in reverse, else soft targets. */
 static double other_element(const operation *op, const batch *b, int64_t i, int64_t j)
@@ -109,6 +119,7 @@ static arrays arrays_new(const operation *op, const batch *b, layout way)
     a.value = buffer(b->rows, size_of(b->dtype));
     a.weight = buffer(b->n, sizeof(double));
     a.sample_weight = buffer(b->rows, sizeof(double));
+    a.states = buffer(STATE_NUMBERS * b->rows, sizeof(double));
     for (int64_t i = 0; i < b->rows; i++)
         for (int64_t j = 0; j < b->n; j++) {
             const int64_t at = way == COLUMNS ? j * b->rows + i : i * b->n + j;
@@ -131,6 +142,7 @@ static void arrays_free(arrays *a)
     free(a->value);
     free(a->weight);
     free(a->sample_weight);
+    free(a->states);
 }
 
 static void add_options(fs_call *call, const operation *op, const batch *b, const arrays *a,
@@ -144,7 +156,7 @@ static void add_options(fs_call *call, const operation *op, const batch *b, cons
         call->target.strides[0] = call->label.size = (int)sizeof *b->target;
         call->label.is_signed = 1;
     }
-    if (op->with == BARE)
+    if (op->with == BARE || op->with == JOINED)
         return;
     call->weight = (const double *)(const void *)a->weight;
     call->grad_output.data = (char *)&grad_output;
@@ -157,6 +169,49 @@ static void add_options(fs_call *call, const operation *op, const batch *b, cons
     if (op->with != WEIGHTED) {
         call->smoothing = 0.125;
         call->z_loss = 0x1p-10;
+    }
+}
+
+/* Each row's state becomes that of it and of the row as far from the other end. */
+static void join_states(const batch *b, double *states)
+{
+    const size_t count = (size_t)(STATE_NUMBERS * b->rows);
+    double *own = (double *)(void *)buffer((int64_t)count, sizeof *own);
+    memcpy(own, states, count * sizeof *own);
+    for (int64_t i = 0; i < b->rows; i++)
+        fs_state_join(states + STATE_NUMBERS * i, own + STATE_NUMBERS * (b->rows - 1 - i), 1);
+    free(own);
+}
+
+/* The states that a call has written, and of joined ones logsumexp - max. */
+static int64_t collect_states(const operation *op, const batch *b, double *states, double *results)
+{
+    const int64_t count = STATE_NUMBERS * b->rows;
+    if (op->with == JOINED)
+        join_states(b, states);
+    memcpy(results, states, (size_t)count * sizeof *results);
+    if (op->with != JOINED)
+        return count;
+    fs_state_distance(states, results + count, b->rows);
+    return count + b->rows;
+}
+
+static int64_t run(const operation *op, const batch *b, layout way, double *results);
+
+/* What a call is given, or will write, for each row besides the elements. */
+static void add_values(fs_call *call, const operation *op, const batch *b, const arrays *a)
+{
+    static const operation joined = {"", FS_STATE, FS_NONE, {0, 0}, JOINED};
+    const int of_states = op->op == FS_STATE || is_given(op->op);
+    call->value.data = of_states ? a->states : a->value;
+    call->value.strides[0] = (int64_t)(of_states ? STATE_NUMBERS * sizeof(double)
+                                                 : size_of(b->dtype));
+    if (is_given(op->op)) {
+        const int64_t numbers = STATE_NUMBERS * b->rows;
+        double *states = (double *)(void *)buffer(numbers + b->rows, sizeof *states);
+        run(&joined, b, PLAIN, states);
+        memcpy(a->states, states, (size_t)numbers * sizeof *states);
+        free(states);
     }
 }
 
@@ -178,15 +233,16 @@ static int64_t run(const operation *op, const batch *b, layout way, double *resu
     call.x = describe(a.x, b, by_columns);
     if (writes_elements(op->op))
         call.y = describe(a.y, b, by_columns);
-    call.value.data = a.value;
-    call.value.strides[0] = (int64_t)size_of(b->dtype);
+    add_values(&call, op, b, &a);
     call.reduction = op->reduction;
     add_options(&call, op, b, &a, by_columns);
     if (way == SMALL)
         fs_run_rows(op->op, b->dtype, a.x, op->op == FS_LOGSUMEXP ? a.value : a.y, b->rows, b->n);
     else if (fs_run(&call).error != FS_OK)
         abort();
-    const int64_t count = collect(op, b, by_columns, a.y, a.value, call.loss, results);
+    const int64_t count = op->op == FS_STATE
+                              ? collect_states(op, b, (double *)(void *)a.states, results)
+                              : collect(op, b, by_columns, a.y, a.value, call.loss, results);
     arrays_free(&a);
     return count;
 }

@@ -22,8 +22,8 @@ enum { RUN = 64 };
 /* What docs/accuracy.md derives its bounds from: e^x in ULP, and relative to itself in 2^-REAL_DIGITS. */
 #define EXP_LIMIT (FS_F64 ? 1.05 : 0.578)
 #define RELATIVE_LIMIT (FS_F64 ? 1.5 : 1.04)
-#define LOG1P_LIMIT 1.2
-#define LOG_LIMIT 0.85
+#define LOG1P_LIMIT 0.65
+#define LOG_LIMIT 0.65
 #define EXP_WIDE_LIMIT 0x1p-55
 /* Without an FMA instruction the scalar float64 instance rounds k differently on another K. */
 #if defined(FP_FAST_FMA) || !FS_F64
