@@ -4,7 +4,7 @@
 /* As class_gradient(). */
 FS_INLINE d_t gradient_of_class(const cols_mixed_row *row, d_wide q, d_wide share, d_wide others)
 {
-    if (FS_F64) {
+    if (!FS_F64) { /* float64 is wide enough */
         const d_t rest = d_add(d_sub(row->total.high, q.high), row->z);
         return d_sub(d_mul(share.high, rest), d_mul(q.high, others.high));
     }
