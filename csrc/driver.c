@@ -44,7 +44,9 @@ static void place_rows(const fs_plan *p, fs_rows *rows, const int64_t *offsets, 
     const fs_call *call = p->call;
     rows->x_class = call->x.class_stride / p->size;
     rows->y_class = call->y.class_stride / p->size;
+    rows->other_class = p->gather_other ? 1 : call->other.class_stride / p->size;
     rows->tile = scratch;
+    rows->other_tile = scratch + p->tile_bytes;
     rows->x = read_rows(p, &call->x, FS_AT_X, p->gather_x, rows->rows, offsets, scratch,
                         &rows->x_step);
     if (call->other.data)

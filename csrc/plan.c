@@ -43,8 +43,12 @@ fs_kernel *fs_kernel_of(const fs_kernels *kernels, fs_op op, int mixed)
     }
 }
 
-fs_kernel *fs_cols_kernel_of(const fs_kernels *kernels, fs_op op)
+fs_kernel *fs_cols_kernel_of(const fs_kernels *kernels, fs_op op, int mixed)
 {
+    if (mixed && op == FS_CROSS_ENTROPY)
+        return kernels->cross_entropy_mixed_cols;
+    if (mixed)
+        return op == FS_CROSS_ENTROPY_GRAD ? kernels->cross_entropy_mixed_grad_cols : 0;
     switch (op) {
     case FS_SOFTMAX: return kernels->softmax_cols;
     case FS_LOG_SOFTMAX: return kernels->log_softmax_cols;
@@ -106,7 +110,7 @@ int64_t fs_cols_rows(const fs_kernels *kernels, int64_t n, int64_t size)
 static int goes_side_by_side(const fs_plan *p)
 {
     const fs_call *call = p->call;
-    if (p->mixed || !fs_cols_kernel_of(p->kernels, call->op) || call->n > p->kernels->block)
+    if (!fs_cols_kernel_of(p->kernels, call->op, p->mixed) || call->n > p->kernels->block)
         return 0;
     if (lies_apart(p, &call->x) || (fs_writes_rows(call->op) && lies_apart(p, &call->y)))
         return 1;
@@ -115,9 +119,10 @@ static int goes_side_by_side(const fs_plan *p)
 
 static void plan_cols(fs_plan *p)
 {
-    p->kernel = fs_cols_kernel_of(p->kernels, p->call->op);
-    p->tile = fs_cols_rows(p->kernels, p->call->n, p->size);
-    p->gather_x = p->gather_y = 0;
+    const int arrays = p->call->other.data ? 2 : 1;
+    p->kernel = fs_cols_kernel_of(p->kernels, p->call->op, p->mixed);
+    p->tile = fs_cols_rows(p->kernels, p->call->n, p->size * arrays);
+    p->gather_x = p->gather_other = p->gather_y = 0;
 }
 
 /* How many threads the work pays for. Fewer huge rows than threads are split, one after another. */

@@ -59,7 +59,7 @@ int fs_picks(const fs_call *call); /* a row is one number to pick out, not one t
 
 fs_kernel *fs_kernel_of(const fs_kernels *kernels, fs_op op, int mixed);
 /* The kernel that takes rows side by side, or 0; and the rows to its tile. */
-fs_kernel *fs_cols_kernel_of(const fs_kernels *kernels, fs_op op);
+fs_kernel *fs_cols_kernel_of(const fs_kernels *kernels, fs_op op, int mixed);
 int64_t fs_cols_rows(const fs_kernels *kernels, int64_t n, int64_t size);
 int fs_pays_side_by_side(const fs_kernels *kernels, int64_t rows, int64_t n);
 /* The kernels that take a row in pieces, or 0. */

@@ -56,7 +56,8 @@ int fs_plan_allocate(fs_plan *p)
     const int64_t tile = p->cols ? fs_tile_elements(p->kernels, p->tile, n) : p->tile * n;
     /* whole cache lines, so that threads do not share one */
     p->tile_bytes = (size_t)(tile * p->size + 127) / 64 * 64;
-    p->scratch_bytes = p->tile_bytes * (p->gather_other ? 2 : 1);
+    const int two = p->gather_other || (p->cols && p->call->other.data);
+    p->scratch_bytes = p->tile_bytes * (two ? 2 : 1);
     p->scratch = malloc(p->scratch_bytes * (size_t)p->threads);
     return p->scratch != 0;
 }

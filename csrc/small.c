@@ -41,7 +41,7 @@ void fs_run_rows(fs_op op, fs_dtype dtype, const void *x, void *y, int64_t rows,
     if (fs_pays_side_by_side(kernels, rows, n)) {
         double tile[(FS_COLS_BYTES + FS_COLS_SPARE) / sizeof(double)];
         batch.tile = tile;
-        run_small(op, dtype, fs_cols_kernel_of(kernels, op),
+        run_small(op, dtype, fs_cols_kernel_of(kernels, op, 0),
                   fs_cols_rows(kernels, n, dtype == FS_FLOAT32 ? 4 : 8), &batch, rows);
     } else {
         run_small(op, dtype, fs_kernel_of(kernels, op, 0), FS_TILE, &batch, rows);

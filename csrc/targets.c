@@ -32,28 +32,64 @@ static double read_weight(const fs_array *array, int64_t offset)
     return array->data ? *(const double *)(const void *)(array->data + offset) : 1.0;
 }
 
-/* A tile's classes, -1 for what is not counted. A divisor of 0 says that nothing is. */
+/* A tile's classes, -1 for what is not counted; no branch that labels decide. A divisor of 0 says that
+ * nothing is counted. */
 static void read_targets(const fs_call *call, const fs_layout *layout, const int64_t *offsets,
                          int64_t count, double divisor, int64_t *target)
 {
-    const int hard = call->target.data != 0;
-    if (hard)
-        read_labels(call, call->target.data + offsets[FS_AT_TARGET],
-                    fs_layout_step(layout, FS_AT_TARGET), count, target);
+    const int64_t nothing = divisor == 0.0, ignored = call->ignore_index;
+    const int64_t has_ignore = call->has_ignore;
+    if (!call->target.data) {
+        for (int64_t i = 0; i < count; i++)
+            target[i] = -nothing;
+        return;
+    }
+    read_labels(call, call->target.data + offsets[FS_AT_TARGET],
+                fs_layout_step(layout, FS_AT_TARGET), count, target);
     for (int64_t i = 0; i < count; i++) {
-        const int64_t label = hard ? target[i] : 0;
-        const int outside = hard && (uint64_t)label >= (uint64_t)call->n;
-        target[i] = outside || (hard && is_ignored(call, label)) || divisor == 0.0 ? -1 : label;
+        const int64_t outside = (uint64_t)target[i] >= (uint64_t)call->n;
+        const int64_t out = nothing | outside | (has_ignore & (target[i] == ignored));
+        target[i] = out ? -1 : target[i];
     }
 }
 
 int fs_is_weighted(const fs_call *call) { return call->weight || call->sample_weight.data; }
 
+/* Those of each sample; what is not counted has none. */
+static void read_weights(const fs_call *call, const fs_layout *layout, const int64_t *offsets,
+                         int64_t count, const double *class_weight, const int64_t *target,
+                         fs_sample_factors *factors)
+{
+    const int64_t step = fs_layout_step(layout, FS_AT_SAMPLE_WEIGHT);
+    for (int64_t i = 0; i < count; i++) {
+        const int64_t counts = target[i] >= 0, class = counts ? target[i] : 0;
+        const double sample = read_weight(&call->sample_weight,
+                                          offsets[FS_AT_SAMPLE_WEIGHT] + i * step);
+        const double weight = class_weight ? sample * class_weight[class] : sample;
+        factors->sample[i] = counts ? sample : 0.0;
+        factors->weight[i] = counts ? weight : 0.0;
+    }
+}
+
+static void read_factors(const fs_call *call, const fs_layout *layout, const int64_t *offsets,
+                         int64_t count, double divisor, const int64_t *target,
+                         fs_sample_factors *factors)
+{
+    const int64_t step = fs_layout_step(layout, FS_AT_GRAD_OUTPUT);
+    for (int64_t i = 0; i < count; i++) {
+        const double outer = read_weight(&call->grad_output,
+                                         offsets[FS_AT_GRAD_OUTPUT] + i * step);
+        const double factor = factors->weight[i] * outer / divisor;
+        const double z_factor = factors->sample[i] * outer / divisor;
+        factors->factor[i] = target[i] < 0 ? 0.0 : factor;
+        factors->z_factor[i] = target[i] < 0 ? 0.0 : z_factor;
+    }
+}
+
 void fs_targets_tile(const fs_call *call, const fs_layout *layout, const int64_t *offsets,
                      int64_t count, double divisor, int with_class_weight, int64_t *target,
                      fs_sample_factors *factors)
 {
-    const int64_t sample_step = fs_layout_step(layout, FS_AT_SAMPLE_WEIGHT);
     const int64_t grad_step = fs_layout_step(layout, FS_AT_GRAD_OUTPUT);
     const double *class_weight = with_class_weight && call->target.data ? call->weight : 0;
     read_targets(call, layout, offsets, count, divisor, target);
@@ -66,19 +102,9 @@ void fs_targets_tile(const fs_call *call, const fs_layout *layout, const int64_t
         }
         return;
     }
-    for (int64_t i = 0; i < count; i++) {
-        factors->weight[i] = factors->sample[i] = factors->factor[i] = factors->z_factor[i] = 0.0;
-        if (target[i] < 0)
-            continue;
-        const double sample = read_weight(&call->sample_weight,
-                                          offsets[FS_AT_SAMPLE_WEIGHT] + i * sample_step);
-        const double outer = read_weight(&call->grad_output,
-                                         offsets[FS_AT_GRAD_OUTPUT] + i * grad_step);
-        factors->sample[i] = sample;
-        factors->weight[i] = sample * (class_weight ? class_weight[target[i]] : 1.0);
-        factors->factor[i] = factors->weight[i] * outer / divisor;
-        factors->z_factor[i] = sample * outer / divisor;
-    }
+    read_weights(call, layout, offsets, count, class_weight, target, factors);
+    if (call->op == FS_CROSS_ENTROPY_GRAD)
+        read_factors(call, layout, offsets, count, divisor == 0.0 ? 1.0 : divisor, target, factors);
 }
 
 enum { CHECKED = 256 }; /* labels at a time */
@@ -108,14 +134,39 @@ static fs_status bad_label(const fs_call *call, const int64_t *label, int64_t ro
     return status;
 }
 
+static int divides_by_weights(const fs_call *call)
+{
+    return call->reduction == FS_MEAN && !call->has_normalizer;
+}
+
+enum { SUMS = 4 }; /* side by side, so that an addition need not wait for the last one */
+
+/* Adds the weights of the counted labels from row on. Which sum takes a label depends on its place in C
+ * order alone. */
+static void add_weights(const fs_call *call, const char *sample, int64_t step, const int64_t *label,
+                        int64_t row, int64_t count, wide *sums)
+{
+    const int64_t ignored = call->ignore_index, has_ignore = call->has_ignore;
+    for (int64_t i = 0; i < count; i++) {
+        const int64_t counts = !(has_ignore & (label[i] == ignored)), class = counts ? label[i] : 0;
+        double w = sample ? *(const double *)(const void *)(sample + i * step) : 1.0;
+        if (call->weight && call->n > 0)
+            w *= call->weight[class];
+        wide *sum = &sums[(row + i) % SUMS];
+        const wide next = two_sum(sum->high, counts ? w : 0.0);
+        *sum = wide_of(next.high, sum->low + next.low);
+    }
+}
+
 fs_status fs_targets_check(const fs_call *call, const fs_layout *layout, fs_target_sums *sums)
 {
     int64_t offsets[FS_ARRAYS], label[CHECKED], counted = 0;
-    const int weighted = fs_is_weighted(call);
+    const int weighted = fs_is_weighted(call), averaged = divides_by_weights(call);
     const int64_t step = fs_layout_step(layout, FS_AT_TARGET);
     const int64_t sample_step = fs_layout_step(layout, FS_AT_SAMPLE_WEIGHT);
+    const char *sample = call->sample_weight.data;
     const fs_status fine = {FS_OK, 0, 0};
-    wide sum = {0.0, 0.0};
+    wide sum[SUMS] = {{0.0, 0.0}};
     if (!call->target.data) { /* soft targets: the mean is over their number */
         sums->weight_sum = (double)layout->rows;
         return fine;
@@ -128,15 +179,12 @@ fs_status fs_targets_check(const fs_call *call, const fs_layout *layout, fs_targ
         counted += count_labels(call, label, count, &any_bad);
         if (any_bad)
             return bad_label(call, label, row);
-        for (int64_t i = 0; weighted && i < count; i++) {
-            if (is_ignored(call, label[i]))
-                continue;
-            const double w = read_weight(&call->sample_weight,
-                                         offsets[FS_AT_SAMPLE_WEIGHT] + i * sample_step);
-            sum = wide_add(sum, wide_of(call->weight ? w * call->weight[label[i]] : w, 0.0));
-        }
+        if (weighted && averaged)
+            add_weights(call, sample ? sample + offsets[FS_AT_SAMPLE_WEIGHT] : 0, sample_step,
+                        label, row, count, sum);
     }
-    sums->weight_sum = weighted ? sum.high + sum.low : (double)counted;
+    const wide total = wide_add(wide_add(sum[0], sum[1]), wide_add(sum[2], sum[3]));
+    sums->weight_sum = weighted ? wide_value(total) : (double)counted;
     return fine;
 }
 

@@ -25,7 +25,7 @@ typedef struct {
     wide total;    /* A; both over weight_scale */
     double z;     /* 2 z lse over weight_scale: joins A in the gradient */
     int64_t pivot; /* the class left out of the sum `rest` */
-    wide p, one_minus_p; /* of that class */
+    wide p, one_minus_p; /* of that class; the second from the sum of the others: exact where small */
     row_state state;
     wide rest;
     full_sum all;
@@ -39,12 +39,6 @@ FS_INLINE double class_weight(const coefficients *q, int64_t c)
 FS_INLINE wide share_of(wide part, wide sum)
 {
     return wide_mul(part, wide_quotient(1.0, sum));
-}
-
-/* 1 - p of the pivot, from the sum of the others: exact where it is small. */
-FS_INLINE wide share_of_others(const mixed_row *row)
-{
-    return share_of(wide_scale(row->rest, power_of_two(row->all.d)), row->all.sum);
 }
 
 /* A = (1 - a) sum(w t) + a / C sum(w) */
@@ -64,28 +58,38 @@ FS_INLINE void end_mixed(const fs_rows *rows, mixed_row *row, double loss, doubl
     row->z = 2.0 * rows->z_loss * lse / rows->weight_scale;
 }
 
+/* The row's sums and shares, from its state and the exponential of its pivot. */
+FS_INLINE target_terms end_pivot(const fs_rows *rows, real x, const target_exp *e, real shift,
+                                 mixed_row *row)
+{
+    target_terms terms;
+    end_target(&row->state, x, e, shift, rows->z_loss, &terms);
+    row->rest = terms.rest;
+    row->all = terms.all;
+    row->one_minus_p = share_of(wide_scale(row->rest, power_of_two(row->all.d)), row->all.sum);
+    row->p = share_of(pivot_term(&e->own, row->state.K - row->all.d), row->all.sum);
+    return terms;
+}
+
 /* A row with its hard target as the pivot; 0 where that will not do. */
 FS_INLINE int mix_by_target(const fs_rows *rows, const real *x, int64_t t, const coefficients *q,
                             sweep_plan *plan, mixed_row *row)
 {
     const double even = q->base.high * rows->weight_total;
-    target_terms terms;
     row->own = q->slope.high * class_weight(q, t);
     if (!(row->own > 0.0 && even <= row->own))
         return 0;
+    target_exp e = exp_of_target(x[t], 0);
     plan->rule = PIVOT_INDEX;
     plan->index = row->pivot = t;
-    row->state = sweep_target(x, rows->n, rows->z_loss, plan, &terms);
+    row->state = sweep(x, rows->n, plan);
+    if (plan->shift != 0)
+        e = exp_of_target(x[t], plan->shift);
     const wide gaps = sum_gaps(x, rows->n, x[t], q->weight);
+    const target_terms terms = end_pivot(rows, x[t], &e, plan->shift, row);
     row->total = sum_of_coefficients(rows, q, wide_of(class_weight(q, t), 0.0));
     const double loss = fma(row->total.high, terms.loss, q->base.high * gaps.high) +
                         q->base.high * gaps.low;
-    row->rest = terms.rest;
-    row->all = terms.all;
-    row->one_minus_p = share_of_others(row);
-    row->p = wide_add(wide_of(1.0, 0.0), wide_minus(row->one_minus_p));
-    if (rows->z_loss != 0.0) /* else a small p is beside 1 - p */
-        row->p = wide_of(terms.p, 0.0);
     end_mixed(rows, row, loss * rows->weight_scale, terms.lse);
     return loss - loss == 0;
 }
@@ -119,20 +123,16 @@ FS_INLINE void mix_by_largest(const fs_rows *rows, const real *x, int64_t t, con
     plan->rule = PIVOT_MAX;
     row->state = sweep(x, rows->n, plan);
     row->pivot = row->state.pivot_index < 0 ? 0 : row->state.pivot_index;
-    const double max = (double)row->state.max, distance = log_ratio(&row->state, plan->shift);
+    const real max = row->state.max;
+    const target_exp e = exp_of_target(max, plan->shift);
+    const target_terms terms = end_pivot(rows, max, &e, plan->shift, row);
     row->own = rows->other ? 0.0 : q->slope.high * class_weight(q, t);
-    const double gaps = mixed_gaps(rows, x, row->state.max, t, row->own, q, &targets);
+    const double gaps = mixed_gaps(rows, x, max, t, row->own, q, &targets);
     if (!rows->other)
         targets = wide_of(class_weight(q, t), 0.0);
     row->total = sum_of_coefficients(rows, q, targets);
-    const wide_exp pivot = exp_of_pivot(row->state.max, plan->shift);
-    row->rest = checked_sum(&row->state);
-    row->all = sum_with_pivot(row->rest, row->state.K, &pivot);
-    row->one_minus_p = share_of_others(row);
-    row->p = share_of(pivot_term(&pivot, row->state.K - row->all.d), row->all.sum);
-    end_mixed(rows, row, fma(row->total.high * rows->weight_scale, distance, gaps),
-              max + distance);
-    if (distance != distance) /* NaN shows, whatever its coefficient */
+    end_mixed(rows, row, fma(row->total.high * rows->weight_scale, terms.loss, gaps), terms.lse);
+    if (terms.rest.high != terms.rest.high) /* NaN shows, whatever its coefficient */
         row->loss = NAN;
 }
 

@@ -24,6 +24,9 @@
 #include "cols.inc.h"
 #include "cols_softmax.inc.h"
 #include "cols_cross_entropy.inc.h"
+#include "cols_mixture.inc.h"
+#include "cols_mixed.inc.h"
+#include "cols_mixed_grad.inc.h"
 
 
 extern const fs_kernels FS_INSTANCE;
@@ -48,6 +51,8 @@ const fs_kernels FS_INSTANCE = {
     logsumexp_cols,
     cross_entropy_cols,
     cross_entropy_grad_cols,
+    cross_entropy_mixed_cols,
+    cross_entropy_mixed_grad_cols,
     PIECE,
     {reduce_all, end_softmax, write_terms_piece},
     {reduce_but_largest, end_log_softmax, write_logs_piece},

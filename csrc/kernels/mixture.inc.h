@@ -41,22 +41,26 @@ FS_INLINE void store_some(real *p, v_t a, int64_t count)
 /* --- U alone, relative to a finite pivot: what a hard target needs --- */
 
 /* Four vectors of a group of whole vectors, added pairwise in the precision of the logits as far as
- * the bounds allow. */
-FS_INLINE void add_gaps(v_acc_t *sum, const real *x, const real *weight, v_t pivot)
+ * the bounds allow. w: their class weights, or 0. */
+FS_INLINE void add_gaps(v_acc_t *sum, const v_t *x, const v_t *w, v_t pivot)
 {
     v_t gap[4], pair[2];
     for (int i = 0; i < 4; i++)
-        gap[i] = v_sub(pivot, v_load(x + i * COLUMNS));
+        gap[i] = v_sub(pivot, x[i]);
     for (int i = 0; i < 2; i++)
-        pair[i] = weight ? v_fma(v_load(weight + (i + 2) * COLUMNS), gap[i + 2],
-                                 v_mul(v_load(weight + i * COLUMNS), gap[i]))
-                         : v_add(gap[i], gap[i + 2]);
-    if (FS_F64 || !weight) {
+        pair[i] = w ? v_fma(w[i + 2], gap[i + 2], v_mul(w[i], gap[i])) : v_add(gap[i], gap[i + 2]);
+    if (FS_F64 || !w) {
         v_acc_add(sum, v_add(pair[0], pair[1]));
     } else { /* float32 has half the room for rounding */
         v_acc_add(sum, pair[0]);
         v_acc_add(sum, pair[1]);
     }
+}
+
+FS_INLINE void load_group(const real *p, v_t *a)
+{
+    for (int i = 0; i < 4; i++)
+        a[i] = v_load(p + i * COLUMNS);
 }
 
 FS_INLINE wide gaps_loop(const real *x, int64_t n, real pivot, const real *weight)
@@ -66,9 +70,13 @@ FS_INLINE wide gaps_loop(const real *x, int64_t n, real pivot, const real *weigh
     column_sums sums;
     columns_clear(&sums);
     for (int64_t j = 0; j < whole; j += GROUP)
-        for (int v = 0; v < VECTORS; v++)
-            add_gaps(&sums.part[v], x + j + v * V_LANES, weight ? weight + j + v * V_LANES : 0,
-                     pivots);
+        for (int v = 0; v < VECTORS; v++) {
+            v_t a[4], w[4];
+            load_group(x + j + v * V_LANES, a);
+            if (weight)
+                load_group(weight + j + v * V_LANES, w);
+            add_gaps(&sums.part[v], a, weight ? w : 0, pivots);
+        }
     for (int64_t j = whole; j < n; j += COLUMNS)
         for (int v = 0; v < VECTORS; v++) {
             const int64_t at = j + v * V_LANES, left = n - at;
@@ -89,13 +97,12 @@ typedef struct { wide T, D, U; } mixture;
 
 /* --- T and D of soft targets alone, relative to a finite pivot --- */
 
-FS_INLINE void add_soft(v_acc_t *T, v_acc_t *D, const real *x, const real *soft, v_t pivot)
+/* As add_gaps(); t: their targets. */
+FS_INLINE void add_soft(v_acc_t *T, v_acc_t *D, const v_t *x, const v_t *t, v_t pivot)
 {
-    v_t t[4], gap[4];
-    for (int i = 0; i < 4; i++) {
-        t[i] = v_load(soft + i * COLUMNS);
-        gap[i] = v_sub(pivot, v_load(x + i * COLUMNS));
-    }
+    v_t gap[4];
+    for (int i = 0; i < 4; i++)
+        gap[i] = v_sub(pivot, x[i]);
     if (FS_F64) {
         const v_t a = v_fma(t[1], gap[1], v_mul(t[0], gap[0]));
         const v_t b = v_fma(t[3], gap[3], v_mul(t[2], gap[2]));
@@ -118,8 +125,12 @@ FS_SHARED mixture sum_soft(const real *x, int64_t n, real pivot, const real *sof
     columns_clear(&T);
     columns_clear(&D);
     for (int64_t j = 0; j < whole; j += GROUP)
-        for (int v = 0; v < VECTORS; v++)
-            add_soft(&T.part[v], &D.part[v], x + j + v * V_LANES, soft + j + v * V_LANES, pivots);
+        for (int v = 0; v < VECTORS; v++) {
+            v_t a[4], t[4];
+            load_group(x + j + v * V_LANES, a);
+            load_group(soft + j + v * V_LANES, t);
+            add_soft(&T.part[v], &D.part[v], a, t, pivots);
+        }
     for (int64_t j = whole; j < n; j += COLUMNS)
         for (int v = 0; v < VECTORS; v++) {
             const int64_t at = j + v * V_LANES, left = n - at;
@@ -136,58 +147,78 @@ FS_SHARED mixture sum_soft(const real *x, int64_t n, real pivot, const real *sof
 /* --- any mixture --- */
 
 typedef struct {
-    const real *x;
-    v_t pivot, shrink; /* gaps are shrink * pivot - shrink * x */
-    int even;          /* whether U is wanted */
+    v_t pivot, shrink;   /* gaps are shrink * pivot - shrink * x */
+    int weighted, lossy; /* whether there are class weights; whether float32 has lost of them */
+    int soft, even;      /* which are wanted: T and D; U */
 } mixture_terms;
 
-/* One vector of classes from j on, `left` of them there. A coefficient of 0 silences its gap. */
-FS_INLINE void add_mixture(const mixture_terms *m, const coefficients *q, int64_t j, int64_t left,
-                           v_acc_t *T, v_acc_t *D, v_acc_t *U)
+/* A vector of logits and what goes with them. */
+typedef struct { v_t x, t, w, w_low; } mixture_vector;
+
+/* A coefficient of 0 silences its gap. */
+FS_INLINE void add_mixture(const mixture_terms *m, const mixture_vector *a, v_acc_t *T, v_acc_t *D,
+                           v_acc_t *U)
 {
-    const v_t zero = v_set1(0), one = v_set1(1);
-    const v_t x = load_some(m->x + j, left, m->pivot);
-    const v_t gap = v_sub(v_mul(m->pivot, m->shrink), v_mul(x, m->shrink));
+    const v_t zero = v_set1(0);
+    const v_t gap = v_sub(v_mul(m->pivot, m->shrink), v_mul(a->x, m->shrink));
     const v_t most = v_set1((real)power_of_two(EXPONENT_BIAS));
     const v_t bounded = v_min(gap, most); /* infinite times a low part might be of another sign */
-    const v_t w = q->weight ? load_some(q->weight + j, left, zero) : one;
-    const v_t w_low = q->weight_low ? load_some(q->weight_low + j, left, zero) : zero;
-    if (q->soft) {
-        const v_t t = load_some(q->soft + j, left, zero);
-        const v_t q_j = q->weight ? v_mul(t, w) : t;
-        const v_t counted = v_where_nonzero(q_j, gap);
+    if (m->soft) {
+        const v_t q_j = m->weighted ? v_mul(a->t, a->w) : a->t;
         v_acc_add(T, q_j);
-        v_acc_fma(D, q_j, counted);
-        if (q->weight) {
-            const v_t low = v_fma(t, w_low, v_fma(t, w, v_sub(zero, q_j)));
+        v_acc_fma(D, q_j, v_where_nonzero(q_j, gap));
+        if (m->weighted) {
+            const v_t low = v_fma(a->t, a->w_low, v_fma(a->t, a->w, v_sub(zero, q_j)));
             v_acc_add(T, low);
             v_acc_fma(D, low, v_where_nonzero(low, bounded));
         }
     }
     if (m->even) {
-        const v_t counted = v_where_nonzero(w, gap);
-        v_acc_fma(U, w, counted);
-        if (q->weight_low)
-            v_acc_fma(U, w_low, v_where_nonzero(w_low, bounded));
+        v_acc_fma(U, a->w, v_where_nonzero(a->w, gap));
+        if (m->lossy)
+            v_acc_fma(U, a->w_low, v_where_nonzero(a->w_low, bounded));
     }
 }
 
-FS_INLINE mixture mixture_loop(const mixture_terms *m, const coefficients *q, int64_t n)
+/* One vector of classes from j on, `left` of them there. */
+FS_INLINE mixture_vector load_mixture(const mixture_terms *m, const coefficients *q, const real *x,
+                                      int64_t j, int64_t left)
+{
+    const v_t zero = v_set1(0);
+    mixture_vector a = {load_some(x + j, left, m->pivot), zero, v_set1(1), zero};
+    if (m->soft)
+        a.t = load_some(q->soft + j, left, zero);
+    if (m->weighted)
+        a.w = load_some(q->weight + j, left, zero);
+    if (m->lossy)
+        a.w_low = load_some(q->weight_low + j, left, zero);
+    return a;
+}
+
+FS_INLINE mixture_terms terms_of_mixture(v_t pivot, real shrink, const coefficients *q)
+{
+    const mixture_terms m = {pivot,        v_set1(shrink), q->weight != 0, q->weight_low != 0,
+                             q->soft != 0, q->base.high != 0.0};
+    return m;
+}
+
+FS_INLINE mixture mixture_loop(const mixture_terms *m, const real *x, const coefficients *q,
+                               int64_t n)
 {
     const mixture_terms terms = *m;
-    const int64_t whole = n - n % COLUMNS;
     const wide none = {0.0, 0.0};
     column_sums T, D, U;
     columns_clear(&T);
     columns_clear(&D);
     columns_clear(&U);
-    for (int64_t j = 0; j < whole; j += COLUMNS)
-        for (int v = 0; v < VECTORS; v++)
-            add_mixture(&terms, q, j + v * V_LANES, V_LANES, &T.part[v], &D.part[v], &U.part[v]);
-    for (int v = 0; whole + v * V_LANES < n && v < VECTORS; v++)
-        add_mixture(&terms, q, whole + v * V_LANES, n - whole - v * V_LANES, &T.part[v],
-                    &D.part[v], &U.part[v]);
-    const mixture sums = {q->soft ? columns_total(&T) : none, q->soft ? columns_total(&D) : none,
+    for (int64_t j = 0; j < n; j += COLUMNS)
+        for (int v = 0; v < VECTORS && j + v * V_LANES < n; v++) {
+            const int64_t at = j + v * V_LANES;
+            const mixture_vector a = load_mixture(&terms, q, x, at, n - at);
+            add_mixture(&terms, &a, &T.part[v], &D.part[v], &U.part[v]);
+        }
+    const mixture sums = {terms.soft ? columns_total(&T) : none,
+                          terms.soft ? columns_total(&D) : none,
                           terms.even ? columns_total(&U) : none};
     return sums;
 }
@@ -196,7 +227,7 @@ FS_INLINE mixture mixture_loop(const mixture_terms *m, const coefficients *q, in
 FS_SHARED mixture sum_mixture(const real *x, int64_t n, real pivot, const coefficients *q,
                               real shrink)
 {
-    const mixture_terms m = {x, v_set1(pivot), v_set1(shrink), q->base.high != 0.0};
+    const mixture_terms m = terms_of_mixture(v_set1(pivot), shrink, q);
     if (q->soft && !q->weight && shrink == 1) {
         mixture sums = sum_soft(x, n, pivot, q->soft);
         if (m.even)
@@ -204,5 +235,5 @@ FS_SHARED mixture sum_mixture(const real *x, int64_t n, real pivot, const coeffi
         if ((sums.D.high - sums.D.high) + (sums.U.high - sums.U.high) == 0)
             return sums;
     }
-    return mixture_loop(&m, q, n);
+    return mixture_loop(&m, x, q, n);
 }

@@ -13,8 +13,9 @@ typedef struct {
     int64_t other_step;
     void *y;          /* probabilities, log-probabilities or gradient; may be x itself */
     int64_t y_step;
-    int64_t x_class, y_class; /* elements from one class to the next: 1, save for <op>_cols */
-    void *tile;               /* scratch of <op>_cols: fs_tile_elements() */
+    int64_t x_class, y_class, other_class; /* elements from one class to the next: 1, save for
+                                              <op>_cols */
+    void *tile, *other_tile;  /* scratch of <op>_cols: fs_tile_elements() for x, and for other */
     double *state;            /* four numbers a row (math/state.h): written, or given */
     const int64_t *target; /* a row's class; negative: the row is not counted and not read */
     const double *factor;  /* multiplies a row's gradient; times weight_scale */
@@ -72,6 +73,8 @@ typedef struct {
     fs_kernel *logsumexp_cols;
     fs_kernel *cross_entropy_cols;
     fs_kernel *cross_entropy_grad_cols;
+    fs_kernel *cross_entropy_mixed_cols;
+    fs_kernel *cross_entropy_mixed_grad_cols;
     int64_t piece; /* elements a piece of a huge row */
     fs_split_kernel softmax_split;
     fs_split_kernel log_softmax_split;

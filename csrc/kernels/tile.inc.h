@@ -40,7 +40,8 @@ FS_INLINE tile_map map_tile(const fs_rows *rows)
 {
     tile_map map = {(rows->rows + V_LANES - 1) / V_LANES, 1};
     if (rows->rows % V_LANES == 0 && lies_packed(rows->n, rows->x_step, rows->x_class) &&
-        (!rows->y || lies_packed(rows->n, rows->y_step, rows->y_class)))
+        (!rows->y || lies_packed(rows->n, rows->y_step, rows->y_class)) &&
+        (!rows->other || lies_packed(rows->n, rows->other_step, rows->other_class)))
         map.fold = best_fold(rows->n, map.groups);
     return map;
 }
@@ -99,12 +100,11 @@ FS_SHARED void store_strips(const real *tile, int64_t length, int64_t strips, re
 }
 
 /* Rows side by side in memory: vectors as they are. */
-FS_INLINE void load_columns(const fs_rows *rows, const tile_map *map)
+FS_INLINE void load_columns(const fs_rows *rows, const tile_map *map, const real *x,
+                            int64_t class_step, real *tile)
 {
     const int64_t n = rows->n, part = rows->rows % V_LANES, whole = rows->rows / V_LANES;
-    const real *x = (const real *)rows->x;
-    real *tile = (real *)rows->tile;
-    for (int64_t j = 0; j < n; j++, x += rows->x_class) {
+    for (int64_t j = 0; j < n; j++, x += class_step) {
         for (int64_t g = 0; g < whole; g++)
             v_store(tile + (g * n + j) * V_LANES, v_load(x + g * V_LANES));
         if (whole < map->groups)
@@ -127,16 +127,15 @@ FS_INLINE void store_columns(const fs_rows *rows, const tile_map *map)
 }
 
 /* Any other strides, element by element. */
-FS_INLINE void load_scattered(const fs_rows *rows)
+FS_INLINE void load_scattered(const fs_rows *rows, const real *x, int64_t step, int64_t class_step,
+                              real *tile)
 {
-    const real *x = (const real *)rows->x;
-    real *tile = (real *)rows->tile;
     const int64_t lanes = (rows->rows + V_LANES - 1) / V_LANES * V_LANES;
     fill(tile, lanes * rows->n, 0);
     for (int64_t j = 0; j < rows->n; j++)
         for (int64_t i = 0; i < rows->rows; i++)
             tile[(i / V_LANES * rows->n + j) * V_LANES + i % V_LANES] =
-                x[i * rows->x_step + j * rows->x_class];
+                x[i * step + j * class_step];
 }
 
 FS_INLINE void store_scattered(const fs_rows *rows)
@@ -149,23 +148,29 @@ FS_INLINE void store_scattered(const fs_rows *rows)
                 tile[(i / V_LANES * rows->n + j) * V_LANES + i % V_LANES];
 }
 
-FS_SHARED tile_map load_tile(const fs_rows *rows)
+/* The rows of one array, as the map has them. */
+FS_SHARED void load_lanes(const fs_rows *rows, const tile_map *map, const real *x, int64_t x_step,
+                          int64_t x_class, real *tile)
 {
-    const tile_map map = map_tile(rows);
-    const int64_t length = rows->n * map.fold, step = rows->x_step * map.fold;
-    const real *x = (const real *)rows->x;
-    real *tile = (real *)rows->tile;
-    int64_t left = rows->rows / map.fold; /* strips */
-    if (rows->x_class == 1 && rows->n > 1) {
-        const int packed = lies_packed(rows->n, rows->x_step, rows->x_class);
+    const int64_t length = rows->n * map->fold, step = x_step * map->fold;
+    int64_t left = rows->rows / map->fold; /* strips */
+    if (x_class == 1 && rows->n > 1) {
+        const int packed = lies_packed(rows->n, x_step, x_class);
         for (; left > 0; left -= V_LANES, x += V_LANES * step, tile += V_LANES * length)
             load_strips(x, step, length, left < V_LANES ? left : V_LANES, packed ? left * step : 0,
                         tile);
-    } else if (rows->x_step == 1) {
-        load_columns(rows, &map);
+    } else if (x_step == 1) {
+        load_columns(rows, map, x, x_class, tile);
     } else {
-        load_scattered(rows);
+        load_scattered(rows, x, x_step, x_class, tile);
     }
+}
+
+FS_INLINE tile_map load_tile(const fs_rows *rows)
+{
+    const tile_map map = map_tile(rows);
+    load_lanes(rows, &map, (const real *)rows->x, rows->x_step, rows->x_class,
+               (real *)rows->tile);
     return map;
 }
 

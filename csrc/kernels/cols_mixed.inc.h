@@ -1,0 +1,250 @@
+/* cross-entropy with a coefficient for every class, with a row in each lane: the formulas of
+ * cross_entropy_mixed.inc.h, the same operations in the same order. (Its gradient:
+ * cols_mixed_grad.inc.h.) A row whose loss is not finite, or whose gaps overflow, is done alone, by
+ * that file's own kernels, on a copy. */
+
+/* What all rows of a call share. */
+typedef struct {
+    coefficients q; /* soft: whether there are soft targets that count, not where */
+    wide even;      /* a / C sum(w) */
+    wide hard;      /* A of a hard target whose class weight is one */
+    wide at_hard;   /* its coefficient */
+    double scale;   /* of the weights */
+    double z_loss;
+    int soft;       /* whether the targets are soft; known to the compiler, as is grad */
+    int grad;
+} mixed_call;
+
+/* Hard targets that do not outweigh their smoothing: as mix_by_largest() has them. */
+typedef struct {
+    int some, all;           /* of the lanes that count */
+    double here[V_LANES];    /* 1: this lane */
+    double own[V_LANES], logit[V_LANES], weight[V_LANES]; /* of the target */
+    int64_t at[V_LANES];     /* the target in the tile */
+    real at_target[V_LANES]; /* of the gradient */
+} outweighed_targets;
+
+typedef struct {
+    cols_group at; /* its targets are the pivots */
+    cols_mixtures sums;
+    double weight[V_LANES], share[V_LANES]; /* at the pivot: its class weight, its target */
+    real slope[V_LANES], slope_low[V_LANES], base[V_LANES], base_low[V_LANES]; /* times factor */
+    outweighed_targets by_largest;
+} mixed_group;
+
+FS_INLINE mixed_call begin_call(const fs_rows *rows, int soft, int grad)
+{
+    mixed_call call = {0};
+    const wide one = wide_of(1.0, 0.0);
+    call.q = row_coefficients(rows, 0);
+    call.even = wide_mul(call.q.base, wide_of(rows->weight_total, 0.0));
+    call.hard = sum_of_coefficients(rows, &call.q, one);
+    call.at_hard = wide_add(wide_mul(call.q.slope, one), call.q.base);
+    call.scale = rows->weight_scale;
+    call.z_loss = rows->z_loss;
+    call.soft = soft;
+    call.grad = grad;
+    return call;
+}
+
+FS_INLINE d_wide d_wide_set1(wide a) { return d_wide_of(d_set1(a.high), d_set1(a.low)); }
+
+FS_INLINE d_wide d_wide_minus(d_wide a)
+{
+    return d_wide_of(d_negative(a.high), d_negative(a.low));
+}
+
+/* --- a row on its own --- */
+
+/* Row `row` by the kernels of cross_entropy_mixed.inc.h; its gradient goes to a lane of the tile. */
+FS_SHARED void mixed_alone(const fs_rows *rows, int64_t row, int grad, real *lane)
+{
+    real x[BLOCK], soft[BLOCK], y[BLOCK];
+    const real *from = (const real *)rows->x + row * rows->x_step;
+    const real *from_soft = (const real *)rows->other;
+    fs_rows one = *rows;
+    for (int64_t j = 0; j < rows->n; j++)
+        x[j] = from[j * rows->x_class];
+    for (int64_t j = 0; from_soft && j < rows->n; j++)
+        soft[j] = from_soft[row * rows->other_step + j * rows->other_class];
+    one.rows = 1;
+    one.x = x;
+    one.other = from_soft ? soft : 0;
+    one.y = y;
+    one.x_step = one.y_step = one.other_step = rows->n;
+    one.target = rows->target + row;
+    one.factor = rows->factor + row;
+    one.value = rows->value + row;
+    if (!grad) {
+        cross_entropy_mixed_rows(&one);
+        return;
+    }
+    cross_entropy_mixed_grad_rows(&one);
+    for (int64_t j = 0; j < rows->n; j++)
+        lane[j * V_LANES] = y[j];
+}
+
+/* --- the pivots --- */
+
+FS_INLINE void pivot_is(int64_t class, int64_t l, const cols_classes *a, mixed_group *group)
+{
+    group->at.target[l] = (real)class;
+    group->at.at[l] = class * V_LANES + l;
+    group->at.logit[l] = a->x[group->at.at[l]];
+    group->weight[l] = a->weight ? (double)a->weight[class] : 1.0;
+}
+
+/* Some lanes' pivots become their largest logits. */
+FS_SHARED void take_largest(const cols_classes *a, mixed_group *group)
+{
+    outweighed_targets *by_largest = &group->by_largest;
+    const cols_largest found = find_largest(a->x, a->n);
+    real index[V_LANES];
+    v_store(index, found.index);
+    for (int l = 0; l < V_LANES; l++) {
+        by_largest->at[l] = group->at.at[l];
+        by_largest->logit[l] = (double)group->at.logit[l];
+        if (by_largest->here[l] == 0.0)
+            continue;
+        pivot_is((int64_t)index[l], l, a, group);
+        group->share[l] = group->at.at[l] == by_largest->at[l] ? 1.0 : 0.0;
+    }
+}
+
+/* Hard targets: the target, where mix_by_target() takes it. */
+FS_INLINE v_t begin_hard(const mixed_call *call, const cols_classes *a, mixed_group *group)
+{
+    outweighed_targets *by_largest = &group->by_largest;
+    by_largest->some = 0;
+    by_largest->all = 1;
+    for (int l = 0; l < V_LANES; l++) {
+        const double w = a->weight ? (double)a->weight[group->at.at[l] / V_LANES] : 1.0;
+        const double own = call->q.slope.high * w;
+        const int outweighed = group->at.counted[l] && !(own > 0.0 && call->even.high <= own);
+        group->weight[l] = by_largest->weight[l] = w;
+        group->share[l] = 1.0;
+        by_largest->own[l] = own;
+        by_largest->here[l] = outweighed ? 1.0 : 0.0;
+        by_largest->some |= outweighed;
+        by_largest->all &= outweighed | !group->at.counted[l];
+    }
+    if (by_largest->some)
+        take_largest(a, group);
+    return cols_max(a->x, a->n);
+}
+
+/* Soft targets: the first of the largest logits. */
+FS_INLINE v_t begin_soft(const mixed_call *call, const cols_classes *a, mixed_group *group)
+{
+    const cols_largest found = find_largest(a->x, a->n);
+    group->by_largest.some = 0;
+    v_store(group->at.target, found.index);
+    for (int l = 0; l < V_LANES; l++) {
+        pivot_is((int64_t)group->at.target[l], l, a, group);
+        group->share[l] = call->q.soft ? (double)a->soft[group->at.at[l]] : 0.0;
+    }
+    return found.max;
+}
+
+/* As mixed_gaps() without a target's own: of lanes by the largest. */
+FS_INLINE void sum_outweighed(const mixed_call *call, const cols_classes *a, v_t pivot,
+                              mixed_group *group)
+{
+    cols_mixtures sums;
+    const mixture_terms m = terms_of_mixture(pivot, 1, &call->q);
+    clear_mixtures(&sums);
+    cols_mixture(a, &m, &sums);
+    for (int p = 0; p < D_PARTS; p++) {
+        const d_mask here = d_lt(d_set1(0.0), d_load(group->by_largest.here + p * D_LANES));
+        d_wide *U = &group->sums.U[p];
+        U->high = d_select(here, sums.U[p].high, U->high);
+        U->low = d_select(here, sums.U[p].low, U->low);
+    }
+}
+
+/* As sum_mixture(); where that would take its second way, the loss is not finite. */
+FS_INLINE void sum_classes(const mixed_call *call, const cols_classes *a, mixed_group *group)
+{
+    const v_t pivot = v_load(group->at.logit);
+    clear_mixtures(&group->sums);
+    if (!call->soft) {
+        if (!group->by_largest.some || !group->by_largest.all)
+            cols_gaps(a, pivot, group->sums.U);
+        if (group->by_largest.some)
+            sum_outweighed(call, a, pivot, group);
+    } else if (call->q.soft && !a->weight) {
+        cols_soft(a, pivot, &group->sums);
+        if (call->q.base.high != 0.0)
+            cols_gaps(a, pivot, group->sums.U);
+    } else {
+        const mixture_terms m = terms_of_mixture(pivot, 1, &call->q);
+        cols_mixture(a, &m, &group->sums);
+    }
+}
+
+/* --- the finish --- */
+
+typedef struct {
+    cols_target target;
+    d_wide total;
+    d_t z;
+} cols_mixed_row;
+
+FS_INLINE d_wide total_of(const mixed_call *call, const mixed_group *group, int p)
+{
+    if (!call->soft && !call->q.weight)
+        return d_wide_set1(call->hard);
+    const d_t weight = d_load(group->by_largest.weight + p * D_LANES);
+    const d_wide targets = call->soft ? group->sums.T[p] : d_wide_of(weight, d_set1(0.0));
+    return d_wide_add(d_wide_mul(d_wide_set1(call->q.slope), targets), d_wide_set1(call->even));
+}
+
+/* The loss as in mix_by_largest(), without its z-loss. */
+FS_INLINE d_t loss_by_largest(const mixed_call *call, const mixed_group *group, d_wide total,
+                              d_t distance, int p)
+{
+    const d_t slope = d_set1(call->q.slope.high), base = d_set1(call->q.base.high);
+    const d_t scale = d_set1(call->scale);
+    const d_wide D = group->sums.D[p], U = group->sums.U[p];
+    d_t gaps = d_fma(slope, D.high, d_mul(slope, D.low));
+    if (call->q.base.high != 0.0)
+        gaps = d_add(gaps, d_fma(base, U.high, d_mul(base, U.low)));
+    if (!call->soft) {
+        const d_t own = d_load(group->by_largest.own + p * D_LANES);
+        const d_t x_t = d_load(group->by_largest.logit + p * D_LANES);
+        const d_t gap = d_sub(group->at.wide_logit[p], x_t);
+        gaps = d_select(d_eq(own, d_set1(0.0)), gaps, d_add(gaps, d_mul(own, gap)));
+    }
+    return d_fma(d_mul(total.high, scale), distance, d_mul(gaps, scale));
+}
+
+/* The loss, without its z-loss; of hard targets as in mix_by_target(). */
+FS_INLINE d_t loss_of_mixture(const mixed_call *call, const mixed_group *group, d_wide total,
+                              d_t distance, int p)
+{
+    if (call->soft)
+        return loss_by_largest(call, group, total, distance, p);
+    const d_t base = d_set1(call->q.base.high), gaps = d_mul(base, group->sums.U[p].high);
+    const d_t low = d_mul(base, group->sums.U[p].low);
+    const d_t loss = d_mul(d_add(d_fma(total.high, distance, gaps), low), d_set1(call->scale));
+    if (!group->by_largest.some)
+        return loss;
+    const d_mask here = d_lt(d_set1(0.0), d_load(group->by_largest.here + p * D_LANES));
+    return d_select(here, loss_by_largest(call, group, total, distance, p), loss);
+}
+
+FS_INLINE void finish_row(const mixed_call *call, const cols_state *state, mixed_group *group,
+                          int p, cols_mixed_row *row)
+{
+    row->target = split_targets(state, &group->at, p, call->grad || call->z_loss != 0.0);
+    row->total = total_of(call, group, p);
+    const d_t distance = loss_of_targets(&row->target, group->at.wide_logit[p]);
+    d_t loss = loss_of_mixture(call, group, row->total, distance, p);
+    row->z = d_set1(0.0);
+    if (call->z_loss != 0.0) {
+        const d_t lse = lse_of_targets(&row->target);
+        loss = d_fma(d_mul(d_set1(call->z_loss), lse), lse, loss);
+        row->z = d_div(d_mul(d_set1(2.0 * call->z_loss), lse), d_set1(call->scale));
+    }
+    d_store(group->at.loss + p * D_LANES, loss);
+}

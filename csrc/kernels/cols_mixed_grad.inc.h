@@ -1,0 +1,222 @@
+/* The gradient of cross_entropy_mixed.inc.h with a row in each lane, and the tiles' way from logits
+ * to results. */
+
+/* As class_gradient(). */
+FS_INLINE d_t gradient_of_class(const cols_mixed_row *row, d_wide q, d_wide share, d_wide others)
+{
+    if (!FS_F64) { /* float64 is wide enough */
+        const d_t rest = d_add(d_sub(row->total.high, q.high), row->z);
+        return d_sub(d_mul(share.high, rest), d_mul(q.high, others.high));
+    }
+    const d_wide z = {row->z, d_set1(0.0)}, lost = d_wide_mul(q, others);
+    const d_wide rest = d_wide_add(d_wide_add(row->total, d_wide_minus(q)), z);
+    const d_wide sum = d_wide_add(d_wide_mul(share, rest), d_wide_minus(lost));
+    return d_if_finite(sum.high, d_add(sum.high, sum.low), sum.high);
+}
+
+/* As pivot_gradient(). */
+FS_INLINE d_t gradient_at_pivot(const mixed_call *call, const mixed_group *group,
+                                const cols_mixed_row *row, int p)
+{
+    const cols_target *t = &row->target;
+    const d_wide inverse = d_wide_quotient(d_set1(1.0), t->sum);
+    const d_wide share = d_wide_mul(t->own, inverse);
+    const d_wide others = d_wide_mul(d_wide_scale(t->rest, d_power(t->d)), inverse);
+    d_wide q = d_wide_set1(call->at_hard);
+    if (call->soft || group->by_largest.some) {
+        const d_wide own = d_wide_of(d_load(group->share + p * D_LANES), d_set1(0.0));
+        q = d_wide_add(d_wide_mul(d_wide_set1(call->q.slope), own), d_wide_set1(call->q.base));
+    }
+    if (call->q.weight)
+        q = d_wide_mul(q, d_wide_of(d_load(group->weight + p * D_LANES), d_set1(0.0)));
+    return gradient_of_class(row, q, share, others);
+}
+
+/* As target_gradient(): of hard targets that are not the pivot. */
+FS_INLINE d_t gradient_at_target(const mixed_call *call, const mixed_group *group,
+                                 const cols_mixed_row *row, int p)
+{
+    const cols_target *t = &row->target;
+    const d_t x_t = d_load(group->by_largest.logit + p * D_LANES);
+    const d_wide_exp e = d_exp_wide(d_two_sum(x_t, d_negative(t->shift)));
+    const d_t up = d_sub(d_set1(HEADROOM), d_sub(t->K, t->d));
+    const d_wide term = d_wide_scale(e.fraction, d_power(d_add(up, e.exponent)));
+    const d_wide share = d_wide_mul(term, d_wide_quotient(d_set1(1.0), t->sum));
+    const d_wide others = d_wide_add(d_wide_of(d_set1(1.0), d_set1(0.0)), d_wide_minus(share));
+    const d_t weight = d_load(group->by_largest.weight + p * D_LANES);
+    const d_wide q = d_wide_mul(d_wide_set1(call->at_hard), d_wide_of(weight, d_set1(0.0)));
+    return gradient_of_class(row, q, share, others);
+}
+
+/* What stands at the targets of by_largest; where they are the pivots, what stands there. */
+FS_INLINE void targets_of_largest(const mixed_call *call, const cols_mixed_row *row, const d_t *f,
+                                  mixed_group *group)
+{
+    d_t at_target[D_PARTS];
+    for (int p = 0; p < D_PARTS; p++)
+        at_target[p] = d_add(d_mul(f[p], gradient_at_target(call, group, &row[p], p)),
+                             d_set1(0.0));
+    v_store(group->by_largest.at_target, v_narrow(at_target));
+    for (int l = 0; l < V_LANES; l++)
+        if (group->share[l] != 0.0)
+            group->by_largest.at_target[l] = group->at.at_target[l];
+}
+
+/* f a as two reals. */
+FS_INLINE void store_product(const d_t *f, wide a, real *high, real *low)
+{
+    d_t whole[D_PARTS], head[D_PARTS], rest[D_PARTS];
+    for (int p = 0; p < D_PARTS; p++)
+        whole[p] = d_mul(f[p], d_set1(a.high));
+    const v_t first = v_narrow(whole);
+    v_widen(first, head);
+    for (int p = 0; p < D_PARTS; p++)
+        rest[p] = d_add(d_fma(f[p], d_set1(a.high), d_negative(head[p])),
+                        d_mul(f[p], d_set1(a.low)));
+    v_store(high, first);
+    v_store(low, v_narrow(rest));
+}
+
+/* What the gradient is written from: as mixed_grad_row(). */
+FS_INLINE void gradient_factors(const mixed_call *call, const cols_mixed_row *row,
+                                mixed_group *group)
+{
+    d_wide factor[D_PARTS];
+    d_t f[D_PARTS], d[D_PARTS], at_pivot[D_PARTS];
+    const d_t zero = d_set1(0.0), least = d_set1(SMALLEST_FACTOR);
+    for (int p = 0; p < D_PARTS; p++) {
+        const cols_target *t = &row[p].target;
+        f[p] = d_load(group->at.factor + p * D_LANES);
+        factor[p] = d_wide_quotient(d_mul(f[p], d_add(row[p].total.high, row[p].z)), t->sum);
+        const d_wide folded = d_wide_scale(factor[p], d_power(t->d)); /* as whole_factor() */
+        const d_mask fits = d_lt(least, d_max(folded.high, d_negative(folded.high)));
+        factor[p].high = d_select(fits, folded.high, factor[p].high);
+        factor[p].low = d_select(fits, folded.low, factor[p].low);
+        d[p] = d_select(fits, zero, t->d);
+        at_pivot[p] = d_add(d_mul(f[p], gradient_at_pivot(call, group, &row[p], p)), zero);
+    }
+    v_store(group->at.at_target, v_narrow(at_pivot));
+    if (group->by_largest.some)
+        targets_of_largest(call, row, f, group);
+    store_factor(factor, d, &group->at);
+    store_product(f, call->q.slope, group->slope, group->slope_low);
+    store_product(f, call->q.base, group->base, group->base_low);
+}
+
+/* As write_mixed_some(). */
+FS_INLINE void write_classes(real *tile, const cols_classes *a, const mixed_group *group, int soft,
+                             int weighted, int lifted)
+{
+    const v_t zero = v_set1(0), high = v_load(group->at.high), low = v_load(group->at.low);
+    const v_t first = v_load(group->at.lift[0]), second = v_load(group->at.lift[1]);
+    const v_t slope = v_load(group->slope), slope_low = v_load(group->slope_low);
+    const v_t base = v_load(group->base), base_low = v_load(group->base_low);
+    for (int64_t j = 0; j < a->n; j++) {
+        v_t term = v_load(tile + j * V_LANES), q = base, q_low = base_low;
+        if (lifted)
+            term = v_mul(v_mul(term, first), second);
+        if (soft) {
+            const v_t t = v_load(a->soft + j * V_LANES);
+            q_low = v_fma(slope_low, t, q_low);
+            q = v_fma(slope, t, q);
+        }
+        if (weighted) {
+            const v_t w = v_set1(a->weight[j]), product = v_mul(q, w);
+            if (a->weight_low)
+                q_low = v_fma(q, v_set1(a->weight_low[j]), v_mul(q_low, w));
+            else
+                q_low = v_mul(q_low, w);
+            q_low = v_add(q_low, v_fma(q, w, v_sub(zero, product)));
+            q = product;
+        }
+        const v_t y_low = v_fma(term, low, v_sub(zero, q_low));
+        v_store(tile + j * V_LANES, v_add(v_fma(term, high, v_sub(zero, q)), y_low));
+    }
+}
+
+/* One loop for each of the usual cases. */
+FS_INLINE void write_mixed_group(const mixed_call *call, real *tile, const cols_classes *a,
+                                 const mixed_group *group)
+{
+    const v_t first = v_load(group->at.lift[0]), second = v_load(group->at.lift[1]);
+    const uint32_t all = (uint32_t)((UINT64_C(1) << V_LANES) - 1);
+    const v_t one = v_set1(1);
+    const int soft = call->q.soft != 0, weighted = a->weight != 0;
+    if ((v_eq_bits(first, one) & v_eq_bits(second, one)) != all)
+        write_classes(tile, a, group, soft, weighted, 1);
+    else if (!soft && !weighted)
+        write_classes(tile, a, group, 0, 0, 0);
+    else if (!soft)
+        write_classes(tile, a, group, 0, 1, 0);
+    else
+        write_classes(tile, a, group, 1, weighted, 0);
+    for (int l = 0; l < V_LANES; l++) {
+        tile[group->at.at[l]] = group->at.at_target[l];
+        if (group->by_largest.some)
+            tile[group->by_largest.at[l]] = group->by_largest.at_target[l];
+        for (int64_t j = 0; !group->at.counted[l] && j < a->n; j++)
+            tile[j * V_LANES + l] = 0;
+    }
+}
+
+FS_INLINE void mixed_tile_group(const fs_rows *rows, const mixed_call *call, const tile_map *map,
+                                int64_t g, real *tile, const cols_classes *a)
+{
+    mixed_group group;
+    cols_state state;
+    cols_mixed_row row[D_PARTS];
+    begin_group(rows, map, g, call->grad, tile, &group.at);
+    const v_t max = call->soft ? begin_soft(call, a, &group) : begin_hard(call, a, &group);
+    v_widen(v_load(group.at.logit), group.at.wide_logit);
+    sum_classes(call, a, &group); /* before the terms take the logits' place */
+    cols_sweep_but(tile, a->n, max, v_load(group.at.target), call->grad, &state);
+    for (int p = 0; p < D_PARTS; p++)
+        finish_row(call, &state, &group, p, &row[p]);
+    if (call->grad) {
+        gradient_factors(call, row, &group);
+        write_mixed_group(call, tile, a, &group);
+    }
+    int64_t at = first_row(map, g);
+    for (int l = 0; l < V_LANES && at < rows->rows; l++, at += map->fold) {
+        const double loss = group.at.loss[l];
+        rows->value[at] = group.at.counted[l] ? loss : 0.0;
+        if (group.at.counted[l] && !(loss - loss == 0))
+            mixed_alone(rows, at, call->grad, tile + l);
+    }
+}
+
+FS_INLINE void mixed_tile(const fs_rows *rows, int soft, int grad)
+{
+    const tile_map map = load_tile(rows);
+    const mixed_call call = begin_call(rows, soft, grad);
+    real *tile = (real *)rows->tile, *soft_tile = (real *)rows->other_tile;
+    if (call.q.soft)
+        load_lanes(rows, &map, (const real *)rows->other, rows->other_step, rows->other_class,
+                   soft_tile);
+    for (int64_t g = 0; g < map.groups; g++) {
+        const cols_classes a = {tile, call.q.soft ? soft_tile : 0, call.q.weight,
+                                call.q.weight_low, rows->n};
+        mixed_tile_group(rows, &call, &map, g, tile, &a);
+        tile += rows->n * V_LANES;
+        if (call.q.soft)
+            soft_tile += rows->n * V_LANES;
+    }
+    if (grad)
+        store_tile(rows, &map);
+}
+
+static void cross_entropy_mixed_cols(const fs_rows *rows)
+{
+    if (rows->other)
+        mixed_tile(rows, 1, 0);
+    else
+        mixed_tile(rows, 0, 0);
+}
+
+static void cross_entropy_mixed_grad_cols(const fs_rows *rows)
+{
+    if (rows->other)
+        mixed_tile(rows, 1, 1);
+    else
+        mixed_tile(rows, 0, 1);
+}
