@@ -212,6 +212,19 @@ def test_the_oldest_goes_first():
 
 
 @recycles
+def test_a_thousand_blocks_are_kept_and_no_more():
+    fs.set_recycle_limit(4 << 30)
+    held = [core.empty((MIB,), np.dtype(np.uint8)) for _ in range(1030)]  # never touched
+    first, last = address(held[0]), address(held[-1])
+    while held:
+        del held[0]
+    assert idle() == 1024 * MIB
+    held = [core.empty((MIB,), np.dtype(np.uint8)) for _ in range(1024)]
+    assert idle() == 0 and address(held[0]) == last
+    assert first not in map(address, held)
+
+
+@recycles
 def test_a_result_beyond_the_limit_is_numpys_and_pushes_nothing_out():
     fs.set_recycle_limit(8 * MIB)
     y = result(8)
@@ -520,7 +533,8 @@ def test_the_default(monkeypatch):
 @pytest.mark.parametrize(
     ("membership", "files", "expected"),
     [
-        ("0::/user/job\n", {"user/job/memory.max": "2000000\n", "user/memory.max": "max\n"}, 2000000),
+        ("0::/user/job\n",
+         {"user/job/memory.max": "2000000\n", "user/memory.max": "max\n"}, 2000000),
         ("0::/user/job\n", {"user/job/memory.max": "max\n", "memory.max": "3000000\n"}, 3000000),
         ("0::/user/job\n", {"user/job/memory.max": "max\n"}, None),
         ("0::/user/job\n", {}, None),
