@@ -50,8 +50,9 @@ docs: build      ## docs/_build/html; warnings are errors, the examples are run
 	$(PYTHON) tools/check_docs.py
 	$(PYTHON) -m sphinx -W --keep-going -q -b html docs docs/_build/html
 
-sanitize:        ## the C test program under AddressSanitizer and UBSan
+sanitize:        ## the C test programs under sanitizers
 	bash tools/sanitize.sh
+	bash tools/check_recycle.sh
 
 portability:     ## csrc as aarch64 (run under qemu) and as Windows (compiled); wants Debian
 	bash tools/test_neon.sh

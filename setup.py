@@ -270,7 +270,8 @@ class BuildExt(build_ext):
 
         ext.sources = generated[0].sources
         ext.include_dirs = ["csrc", numpy.get_include()]
-        ext.define_macros = [*macros, ("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")]
+        ext.define_macros = [*macros, ("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION"),
+                             ("NPY_TARGET_VERSION", "NPY_1_25_API_VERSION")]  # 1.26, the oldest
         if flag("FASTSOFTMAX_COMPILE_COMMANDS"):
             write_compile_commands(self.compiler, sources, macros)
         ext.extra_objects = self.compile_all(sources, macros)

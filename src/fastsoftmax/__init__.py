@@ -18,6 +18,7 @@ from ._api import (
     softmax_backward,
 )
 from ._config import show_config
+from ._memory import get_recycle_limit, release_memory, set_recycle_limit
 from ._online import OnlineSoftmax
 from ._threads import get_num_threads, set_num_threads, threads
 
@@ -26,11 +27,14 @@ __all__ = [
     "cross_entropy",
     "cross_entropy_with_grad",
     "get_num_threads",
+    "get_recycle_limit",
     "log_softmax",
     "log_softmax_backward",
     "logsumexp",
     "nll_loss",
+    "release_memory",
     "set_num_threads",
+    "set_recycle_limit",
     "show_config",
     "softmax",
     "softmax_backward",

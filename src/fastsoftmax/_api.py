@@ -150,10 +150,11 @@ def _family(op, x, axis, out, threads, keepdims=False):
     reduces = op == LOGSUMEXP
     shape = reduced_shape(x.shape, axes, keepdims) if reduces else x.shape
     if out is None:
-        out = np.empty(shape, dtype) if reduces else np.empty_like(x, dtype)
+        out = core.empty(shape, dtype) if reduces else core.empty_like(x, dtype)
     else:
         check_out(out, shape, dtype)
-    y = workspace(out, x.dtype, apart=[x]) if reduces else workspace(out, x.dtype, [x])
+    inputs = {"apart": [x]} if reduces else {"in_place": [x]}
+    y = workspace(out, x.dtype, memory=core, **inputs)
     x_rows, axis = rows(x, axes)
     if reduces and not axes:
         y_rows = y.reshape(-1)
@@ -251,10 +252,10 @@ def _backward(op, dy, y, axis, out, threads):
     axes = many_axes(axis, dy.ndim)
     threads = thread_count(threads)
     if out is None:
-        out = np.empty_like(dy, dtype)
+        out = core.empty_like(dy, dtype)
     else:
         check_out(out, dy.shape, dtype)
-    dx = workspace(out, dy.dtype, [dy, y])
+    dx = workspace(out, dy.dtype, [dy, y], memory=core)
     dy_rows, axis = rows(dy, axes)
     y_rows, _ = rows(y, axes)
     dx_rows, _ = rows(dx, axes)
@@ -337,7 +338,7 @@ def cross_entropy(logits, targets, *, axis=-1, weight=None, sample_weight=None, 
             return loss
     call = LossCall(
         logits, targets, axis, weight, sample_weight, ignore_index, label_smoothing, z_loss,
-        reduction, normalizer, threads,
+        reduction, normalizer, threads, memory=core,
     )  # fmt: skip
     return call.run(engine(call.x.dtype).cross_entropy)
 
@@ -390,6 +391,7 @@ def cross_entropy_with_grad(logits, targets, *, axis=-1, weight=None, sample_wei
     call = LossCall(
         logits, targets, axis, weight, sample_weight, ignore_index, label_smoothing, z_loss,
         reduction, normalizer, threads, gradient=True, grad_output=grad_output, out=out,
+        memory=core,
     )  # fmt: skip
     return call.run(engine(call.x.dtype).cross_entropy)
 
@@ -422,6 +424,6 @@ def nll_loss(log_probs, targets, *, axis=-1, weight=None, sample_weight=None, ig
     """
     call = LossCall(
         log_probs, targets, axis, weight, sample_weight, ignore_index, 0.0, 0.0, reduction,
-        normalizer, threads, name="log_probs",
+        normalizer, threads, name="log_probs", memory=core,
     )  # fmt: skip
     return call.run(engine(call.x.dtype).nll)

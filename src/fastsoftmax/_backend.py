@@ -10,6 +10,8 @@ import os
 import threading
 import warnings
 
+import numpy as np
+
 from . import reference
 from ._validate import store
 
@@ -45,6 +47,21 @@ class Reference:
     given = staticmethod(reference.given)
     join_states = staticmethod(reference.join_states)
     state_distance = staticmethod(reference.state_distance)
+
+    # It makes no results of its own: nothing is there to be recycled.
+    empty = staticmethod(np.empty)
+    empty_like = staticmethod(np.empty_like)
+
+    def configure_recycling(self, limit, huge_pages):
+        pass
+
+    def set_recycle_limit(self, limit):
+        pass
+
+    def get_recycle_limit(self):
+        return 0
+
+    idle_memory = release_memory = installed_memory = get_recycle_limit
 
     def configure(self, allowed, follow_omp):
         omp = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip() if follow_omp else ""

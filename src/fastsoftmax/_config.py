@@ -23,7 +23,8 @@ def show_config(mode="stdout"):
         run, best first; ``compiled``: those built in; ``used``; ``cap``: FASTSOFTMAX_MAX_ISA),
         ``openmp`` (its version date, or None), ``openmp_note`` (how the build found it, or why it
         did not), ``threads`` (``used`` by a large call, ``allowed``
-        by affinity and cgroup) and ``system``.
+        by affinity and cgroup), ``memory`` (``recycle_limit``, and the bytes now ``idle``: freed
+        results that are kept) and ``system``.
 
     Raises
     ------
@@ -42,6 +43,7 @@ def show_config(mode="stdout"):
     if mode == "dicts":
         return config
     isa, threads, system = config["isa"], config["threads"], config["system"]
+    limit, idle = (f"{config['memory'][key] / 2**20:.0f} MiB" for key in ("recycle_limit", "idle"))
     reason = f" ({config['reason']})" if config["reason"] else ""
     cap = f", capped at {isa['cap']}" if isa["cap"] else ""
     print(f"fastsoftmax  {config['version']}")
@@ -52,6 +54,7 @@ def show_config(mode="stdout"):
     note = f" ({config['openmp_note']})" if config["openmp_note"] else ""
     print(f"OpenMP       {config['openmp'] or 'none'}{note}")
     print(f"threads      {threads['used']} ({threads['allowed']} CPUs allowed)")
+    print(f"recycling    {limit} ({idle} idle)")
     print(f"system       {', '.join(f'{key} {value}' for key, value in system.items())}")
 
 
@@ -74,6 +77,7 @@ def _collect():
         "openmp": core.openmp() or None,
         "openmp_note": core.openmp_note(),
         "threads": {"used": core.get_num_threads(), "allowed": _threads.allowed_cpus()},
+        "memory": {"recycle_limit": core.get_recycle_limit(), "idle": core.idle_memory()},
         "system": {
             "python": platform.python_version(),
             "numpy": np.__version__,

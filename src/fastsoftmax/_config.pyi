@@ -10,6 +10,10 @@ class _Threads(TypedDict):
     used: int
     allowed: int
 
+class _Memory(TypedDict):
+    recycle_limit: int
+    idle: int
+
 class _System(TypedDict):
     python: str
     numpy: str
@@ -24,6 +28,7 @@ class _Config(TypedDict):
     openmp: str | None
     openmp_note: str
     threads: _Threads
+    memory: _Memory
     system: _System
 
 @overload

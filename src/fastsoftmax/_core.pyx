@@ -6,8 +6,14 @@ parameter of the calling thread (use_isa), so that tests reach every instance in
 """
 
 cimport numpy as cnp
+from cpython.object cimport PyObject
+from cpython.pycapsule cimport PyCapsule_New
 from cpython.ref cimport Py_INCREF
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport SIZE_MAX, int64_t, uint64_t
+
+import math
+
+import numpy as np
 
 cnp.import_array()
 
@@ -90,8 +96,23 @@ cdef extern from "fastsoftmax.h" nogil:
     const char *fs_isa_current()
     int fs_isa_force(const char *name)
 
+cdef extern from "recycle.h" nogil:
+    bint fs_recycle_wants(size_t size)
+    void fs_recycle_init()
+    void fs_recycle_set_limit(size_t size)
+    size_t fs_recycle_limit()
+    size_t fs_recycle_idle()
+    size_t fs_recycle_release()
+
+cdef extern from "pages.h" nogil:
+    void fs_pages_huge(bint wanted)
+    uint64_t fs_pages_installed()
+
 cdef extern from "numpy/arrayobject.h":
     bint PyArray_ISSIGNED(cnp.ndarray array) nogil
+    PyObject *PyDataMem_DefaultHandler
+    object PyDataMem_GetHandler()
+    object PyDataMem_SetHandler(object handler)
 
 cdef extern from *:
     """
@@ -101,7 +122,68 @@ cdef extern from *:
     """
     const char *FS_OPENMP_NOTE
 
+cdef extern from *:
+    """
+    static PyDataMem_Handler recycling_handler = {"fastsoftmax", 1, {
+        NULL, fs_recycle_malloc, fs_recycle_calloc, fs_recycle_realloc, fs_recycle_free}};
+    """
+    void *recycling_handler_address "&recycling_handler"
+
 fs_isa_cap(NULL)
+fs_recycle_init()
+
+# Each array holds on to the handler that made it, so arrays may outlive this name.
+cdef object recycling_handler = PyCapsule_New(recycling_handler_address, "mem_handler", NULL)
+
+
+cdef object begin_recycling(size_t size):
+    """Make NumPy take the next array, of so many bytes, from recycle.c; returns the handler that
+    end_recycling puts back. None, and nothing is changed, where the array is not one for it or the
+    caller has a handler of his own."""
+    if not fs_recycle_wants(size) or PyDataMem_GetHandler() is not <object>PyDataMem_DefaultHandler:
+        return None
+    return PyDataMem_SetHandler(recycling_handler)
+
+
+cdef int end_recycling(object former) except -1:
+    if former is not None:
+        PyDataMem_SetHandler(former)
+    return 0
+
+
+cdef cnp.ndarray new_result(cnp.ndarray x, int ndim):
+    """An array of the first dimensions of x, and of its dtype."""
+    cdef size_t size = cnp.PyArray_ITEMSIZE(x)
+    cdef int dim
+    for dim in range(ndim):
+        size *= cnp.PyArray_DIM(x, dim)
+    former = begin_recycling(size)
+    try:
+        return cnp.PyArray_EMPTY(ndim, cnp.PyArray_DIMS(x), cnp.PyArray_TYPE(x), 0)
+    finally:
+        end_recycling(former)
+
+
+cdef object begin_recycling_of(shape, dtype):
+    return begin_recycling(min(math.prod(shape) * dtype.itemsize, SIZE_MAX))
+
+
+def empty(tuple shape, dtype):
+    """np.empty, of memory that is recycled where it is large."""
+    former = begin_recycling_of(shape, dtype)
+    try:
+        return np.empty(shape, dtype)
+    finally:
+        end_recycling(former)
+
+
+def empty_like(cnp.ndarray array, dtype):
+    """np.empty_like, of memory that is recycled where it is large."""
+    former = begin_recycling_of((<object>array).shape, dtype)
+    try:
+        return np.empty_like(array, dtype)
+    finally:
+        end_recycling(former)
 
 
 cdef inline fs_dtype dtype_of(cnp.ndarray x) noexcept:
@@ -217,8 +299,7 @@ def try_unary(int op, x, out, int threads):
     if n == 0 or not (out is None or (op != FS_LOGSUMEXP and is_plain_out(out, a))):
         return None
     if out is None:
-        y = cnp.PyArray_EMPTY(ndim - (op == FS_LOGSUMEXP), cnp.PyArray_DIMS(a),
-                              cnp.PyArray_TYPE(a), 0)
+        y = new_result(a, ndim - (op == FS_LOGSUMEXP))
     else:
         y = <cnp.ndarray>out
     rows = cnp.PyArray_SIZE(a) // n
@@ -288,7 +369,7 @@ def try_loss(x, targets, ignore_index, reduction, bint with_grad):
     call.op = FS_CROSS_ENTROPY
     if with_grad:
         call.op = FS_CROSS_ENTROPY_GRAD
-        grad = cnp.PyArray_EMPTY(axis + 1, cnp.PyArray_DIMS(logits), cnp.PyArray_TYPE(logits), 0)
+        grad = new_result(logits, axis + 1)
         place(&call.y, grad, axis)
     run(&call, targets)
     loss = scalar(call.loss, cnp.PyArray_TYPE(logits))
@@ -427,6 +508,36 @@ def swap_thread_limit(int n):
 
 def configure(int allowed, bint follow_omp):
     fs_threads_init(allowed, follow_omp)
+
+
+def configure_recycling(limit, bint huge_pages):
+    fs_pages_huge(huge_pages)
+    fs_recycle_set_limit(limit)
+
+
+def set_recycle_limit(limit):
+    fs_recycle_set_limit(limit)
+
+
+def get_recycle_limit():
+    return fs_recycle_limit()
+
+
+def idle_memory():
+    """Bytes of freed results that are kept."""
+    return fs_recycle_idle()
+
+
+def release_memory():
+    cdef size_t released
+    with nogil:
+        released = fs_recycle_release()
+    return released
+
+
+def installed_memory():
+    """What the machine has or ulimit grants, whichever is less; 0 if unknown."""
+    return fs_pages_installed()
 
 
 def openmp():

@@ -6,7 +6,7 @@ import numpy as np
 
 from . import _api
 from . import _validate as v
-from ._backend import engine
+from ._backend import core, engine
 from ._online import STATE, given_states, join_states, log_sums, losses, states_of
 
 # A row's state, and the logit of its target once a block has brought it.
@@ -52,7 +52,7 @@ def finish_logsumexp(states, axis, keepdims, dtype):
 
 def given(block, states, op, axes, result):
     x = v.real_array(block, "block")[0]
-    out = np.empty(x.shape, x.dtype)
+    out = core.empty(x.shape, x.dtype)
     given_states(op, x, states, axes, out, threads=1)
     return out if out.dtype == result else v.cast(out, result)
 

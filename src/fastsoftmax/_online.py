@@ -300,10 +300,10 @@ class OnlineSoftmax:
         compute = np.promote_types(x.dtype, np.float64 if dtype.itemsize == 8 else np.float32)
         x = x if x.dtype == compute else v.cast(x, compute)
         if out is None:
-            out = np.empty_like(x, dtype)
+            out = core.empty_like(x, dtype)
         else:
             v.check_out(out, x.shape, dtype)
-        y = v.workspace(out, compute, [x])
+        y = v.workspace(out, compute, [x], memory=core)
         given_states(op, x, states, axes, y, threads)
         if y.size and not np.may_share_memory(y, out):
             v.store(out, y)

@@ -104,18 +104,25 @@ def allowed_cpus():
 def cgroup_quota(membership="/proc/self/cgroup", mount="/sys/fs/cgroup"):
     """CPUs granted by the cgroup of this process or any above it, or None without a limit."""
     quotas = []
-    for line in _read(membership).splitlines():
-        hierarchy, _, rest = line.partition(":")
-        controllers, _, group = rest.partition(":")
-        if hierarchy == "0" and not controllers:  # version 2: one file holds both numbers
-            for folder in _upwards(mount, group):
-                quotas.append(_read(f"{folder}/cpu.max").split())
-        elif "cpu" in controllers.split(","):  # version 1
-            for folder in _upwards(f"{mount}/{controllers}", group):
-                pair = [_read(f"{folder}/cpu.cfs_{n}_us") for n in ("quota", "period")]
-                quotas.append([n.strip() for n in pair])
+    for version, folder in cgroup_folders("cpu", membership, mount):
+        if version == 2:  # one file holds both numbers
+            quotas.append(read(f"{folder}/cpu.max").split())
+        else:
+            pair = [read(f"{folder}/cpu.cfs_{n}_us") for n in ("quota", "period")]
+            quotas.append([n.strip() for n in pair])
     granted = [_cpus_of(pair) for pair in quotas]
     return min((n for n in granted if n), default=None)
+
+
+def cgroup_folders(controller, membership, mount):
+    """(version, folder) of each cgroup of this process that may limit it, and those above it."""
+    for line in read(membership).splitlines():
+        hierarchy, _, rest = line.partition(":")
+        controllers, _, group = rest.partition(":")
+        if hierarchy == "0" and not controllers:
+            yield from ((2, folder) for folder in _upwards(mount, group))
+        elif controller in controllers.split(","):
+            yield from ((1, folder) for folder in _upwards(f"{mount}/{controllers}", group))
 
 
 def _upwards(mount, group):
@@ -132,7 +139,8 @@ def _cpus_of(pair):
     return -(-quota // period)
 
 
-def _read(path):
+def read(path):
+    """The text of a file, "" where it cannot be had."""
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
             return file.read()

@@ -222,11 +222,12 @@ def check_out(out, shape, dtype):
         raise ValueError("out: its elements share memory (an axis has stride 0)")
 
 
-def workspace(result, compute, in_place=(), apart=()):
+def workspace(result, compute, in_place=(), apart=(), memory=np):
     """The array to compute into: `result` itself, or a scratch where that would be wrong.
 
     The inputs `in_place` may lie exactly where the result goes; any other overlap, with them or
-    with the arrays `apart`, needs the scratch, as do half precision and misalignment.
+    with the arrays `apart`, needs the scratch, as do half precision and misalignment. `memory` has
+    NumPy's `empty` and `empty_like`, or those of a core.
     """
     if (
         result.dtype.char == compute.char
@@ -235,7 +236,7 @@ def workspace(result, compute, in_place=(), apart=()):
         and not any(_overlap(result, a) for a in apart)
     ):
         return result.view(np.ndarray)
-    return np.empty(result.shape, compute)
+    return memory.empty(result.shape, compute)
 
 
 def _identical(a, b):
@@ -254,12 +255,14 @@ def _overlap(a, b):
 class LossCall:
     """The checked arguments of one loss, in the form that the engines take.
 
-    An engine is `_core.cross_entropy` or one of `reference`'s with the same signature.
+    An engine is `_core.cross_entropy` or one of `reference`'s with the same signature; `memory` as
+    in `workspace`.
     """
 
     def __init__(self, logits, targets, axis, weight, sample_weight, ignore_index,
                  label_smoothing, z_loss, reduction, normalizer, threads,
-                 *, name="logits", gradient=False, grad_output=None, out=None):  # fmt: skip
+                 *, name="logits", gradient=False, grad_output=None, out=None,
+                 memory=np):  # fmt: skip
         self.x, self.dtype = real_array(logits, name)
         self.axis = _class_axis(self.x, axis, name)
         samples = self.x.shape[: self.axis] + self.x.shape[self.axis + 1 :]
@@ -284,8 +287,8 @@ class LossCall:
         }
         self.result = self.grad = None
         if gradient:
-            self._place_gradient(out)
-        self.loss = np.empty(samples, self.x.dtype) if reduction == "none" else None
+            self._place_gradient(out, memory)
+        self.loss = memory.empty(samples, self.x.dtype) if reduction == "none" else None
 
     def _weight(self, weight):
         if weight is None:
@@ -314,14 +317,14 @@ class LossCall:
         wide = self.x.dtype if self.x.dtype.char == "g" else FLOAT64
         return a if a.dtype.char == wide.char else cast(a, wide)
 
-    def _place_gradient(self, out):
+    def _place_gradient(self, out, memory):
         if out is None:
-            out = np.empty_like(self.x, self.dtype)
+            out = memory.empty_like(self.x, self.dtype)
         else:
             check_out(out, self.x.shape, self.dtype)
         factors = [v for v in self.options.values() if isinstance(v, np.ndarray)]
         self.result = out
-        self.grad = workspace(out, self.x.dtype, [self.x], [self.targets, *factors])
+        self.grad = workspace(out, self.x.dtype, [self.x], [self.targets, *factors], memory)
 
     def run(self, engine):
         """Return the loss, or the loss and its gradient."""

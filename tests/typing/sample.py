@@ -79,6 +79,10 @@ with fastsoftmax.threads(2) as context:
 assert_type(fastsoftmax.get_num_threads(), int)
 assert_type(fastsoftmax.show_config("dicts")["isa"]["detected"], list[str])
 fastsoftmax.set_num_threads(None)
+fastsoftmax.set_recycle_limit(None)
+assert_type(fastsoftmax.get_recycle_limit(), int)
+assert_type(fastsoftmax.release_memory(), int)
+assert_type(fastsoftmax.show_config("dicts")["memory"]["idle"], int)
 fastsoftmax.show_config()
 
 # The other modules.
