@@ -1,8 +1,9 @@
 /* No byte outside an array is read or written, and inside an array none that is not an element.
  *
- *   guard [--from N] [--to N] [--isa NAME]    every op in every way of calling, at every length from
- *                       0 to 600 and at some around blocks and pieces, with every array directly
- *                       behind or before a closed page; a touch of one ends it with the call's name
+ *   guard               every op in every way of calling, at every length from 0 to 600 and at some
+ *                       around blocks and pieces, with every array directly behind or before a
+ *                       closed page; a touch of one ends it with the call's name
+ *   guard --part 0|1    half of it: float32 or float64
  *   guard --spoil       tells the kernels a length that is too large by one: has to fail
  *
  * Two functions are replaced at link time (-Wl,--wrap): fs_cpu_last_cache, so that results are
@@ -16,6 +17,8 @@
 #include "dispatch.h"
 #include "guard_cases.h"
 #include "guarded.h"
+
+enum { X, OTHER, Y, VALUE, TARGET, WEIGHT, SAMPLE, OUTER, ARENAS };
 
 static struct { const char *op, *how, *isa; fs_dtype dtype; int64_t n; place where; } now;
 static arena arenas[ARENAS];
@@ -337,35 +340,27 @@ static void states_of(int64_t rows)
     calls++;
 }
 
-static void every_length(int64_t from, int64_t to)
+static void every_length(void)
 {
     static const int64_t large[] = {1023, 1024, 1025, 1091, 2047, 2048, 2049, 2113, 4097, 65536 + 1,
                                     131072 + 33, LARGE_N};
-    for (int64_t n = from; n <= to; n++) {
+    for (int64_t n = 0; n <= MAX_N; n++) {
         at_length(n);
         if (n > 0)
             split_at_length(n);
         states_of(n);
     }
-    for (size_t i = 0; to == MAX_N && i < sizeof large / sizeof large[0]; i++)
+    for (size_t i = 0; i < sizeof large / sizeof large[0]; i++)
         at_length(large[i]);
 }
 
-static int64_t number_of(const char *text) { return text ? strtoll(text, 0, 10) : 0; }
-
 int main(int argc, char **argv)
 {
-    const char *only = 0;
-    int64_t from = 0, to = MAX_N;
+    int part = -1;
     for (int i = 1; i < argc; i++) {
-        if (!strcmp(argv[i], "--from"))
-            from = number_of(argv[++i]);
-        else if (!strcmp(argv[i], "--to"))
-            to = number_of(argv[++i]);
-        else if (!strcmp(argv[i], "--isa"))
-            only = argv[++i];
-        else
-            spoil |= !strcmp(argv[i], "--spoil");
+        spoil |= !strcmp(argv[i], "--spoil");
+        if (!strcmp(argv[i], "--part") && i + 1 < argc)
+            part = argv[++i][0] == '1';
     }
     signal(SIGSEGV, touched);
     signal(SIGBUS, touched);
@@ -375,7 +370,7 @@ int main(int argc, char **argv)
         arenas[which] = arena_new((size_t)MOST * sizeof(double));
     for (int isa = 0; isa < fs_isa_count(); isa++) {
         now.isa = fs_isa_name(isa);
-        if (!fs_isa_runs(isa) || (only && strcmp(only, now.isa)))
+        if (!fs_isa_runs(isa))
             continue;
         fs_isa_force(now.isa);
         calls = 0;
@@ -383,7 +378,8 @@ int main(int argc, char **argv)
         for (int i = 0; i < 2 * PLACES; i++) {
             now.dtype = i % 2 ? FS_FLOAT64 : FS_FLOAT32;
             now.where = (place)(i / 2);
-            every_length(from, to);
+            if (part < 0 || part == (int)now.dtype)
+                every_length();
         }
         printf("%-7s %" PRId64 " calls\n", now.isa, calls);
     }

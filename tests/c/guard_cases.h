@@ -6,7 +6,6 @@
 enum { MAX_ROWS = 140, MAX_N = 600, LARGE_N = 2 * 65536 + 100,
        MOST = 11 * LARGE_N /* elements of an array */ };
 
-
 typedef enum { DENSE, PADDED, REVERSED, COLUMNS, GAPPED, ONE_ROW, ONE_CLASS } layout;
 
 /* How rows lie and which way they are made to take. */
