@@ -202,11 +202,12 @@ fs_status fs_run(fs_call *call)
     }
     if (call->n == 0)
         return status;
-    if (fs_plan_allocate(&p))
+    if (fs_plan_allocate(&p)) {
         fs_parallel(p.threads, run_chunks, &p);
-    else
+        fs_finish_loss(call, &p, &targets);
+    } else {
         status.error = FS_NO_MEMORY;
+    }
     fs_plan_free(&p);
-    fs_finish_loss(call, &p, &targets);
     return status;
 }

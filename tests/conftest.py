@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from c_programs import build_kernels, find_compiler
 
 from fastsoftmax import reference, testing
 from fastsoftmax._backend import core
@@ -25,6 +26,15 @@ def dtype(request):
 @pytest.fixture
 def rng():
     return np.random.default_rng(20240229)
+
+
+@pytest.fixture(scope="session")
+def kernels(tmp_path_factory):
+    """csrc compiled once, for every program of tests/c."""
+    compiler = find_compiler()
+    if compiler is None:
+        pytest.skip("no C compiler")
+    return build_kernels(compiler, tmp_path_factory.mktemp("kernels"))
 
 
 def assert_exact(op, result, truth, scale=None):

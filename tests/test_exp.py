@@ -9,7 +9,7 @@ import subprocess
 import mpmath as mp
 import numpy as np
 import pytest
-from test_selftest import ROOT, compiles, find_compiler, run, setup_tables
+from c_programs import ROOT, compiles, find_compiler, run, setup_tables
 
 from fastsoftmax._backend import core
 

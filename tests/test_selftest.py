@@ -5,99 +5,23 @@ Its hashes lock every result bit. After a change of the kernels' bits:
     python tests/test_selftest.py --update        # writes tests/c/hashes.h
 """
 
-import ast
-import os
-import platform
-import shlex
-import shutil
 import subprocess
 import sys
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
+from c_programs import ROOT, build_kernels, find_compiler
 
-ROOT = Path(__file__).resolve().parent.parent
 HASHES = ROOT / "tests/c/hashes.h"
-MACHINES = {"AMD64": "x86_64", "arm64": "aarch64"}
 OPS = ("softmax", "log_softmax", "logsumexp", "loss", "mean_loss", "sum_loss", "gradient",
        "mean_gradient", "weighted", "smoothed", "smoothed_grad", "soft", "soft_gradient",
        "softmax_back", "log_soft_back", "state", "joined_state", "softmax_given",
        "log_soft_given")  # fmt: skip
 
 
-def setup_tables():
-    """C_FLAGS, WERROR_FLAGS and ISAS as setup.py has them."""
-    tables = {}
-    for node in ast.parse((ROOT / "setup.py").read_text()).body:
-        if isinstance(node, ast.Assign) and node.targets[0].id in ("C_FLAGS", "ISAS"):
-            tables[node.targets[0].id] = ast.literal_eval(node.value)
-    return tables["C_FLAGS"]["unix"], tables["ISAS"]
-
-
-def find_compiler():
-    """The command of a C compiler that works, or None. MSVC has other flags: not used here."""
-    asked = shlex.split(os.environ.get("CC", ""))
-    for command in [asked] if asked else [["cc"], ["gcc"], ["clang"]]:
-        if shutil.which(command[0]) and compiles(command, "int main(void) { return 0; }\n"):
-            return command
-    return None
-
-
-def compiles(compiler, code, *flags):
-    with tempfile.TemporaryDirectory() as folder:
-        source = Path(folder, "probe.c")
-        source.write_text(code)
-        command = [*compiler, *flags, "-c", str(source), "-o", f"{folder}/probe.o"]
-        return subprocess.run(command, capture_output=True).returncode == 0
-
-
-def build(compiler, folder):
-    """Returns the program and the names of the instances that it holds."""
-    common, isas = setup_tables()
-    machine = MACHINES.get(platform.machine(), platform.machine())
-    chosen = {
-        name: isa["unix"]
-        for name, isa in isas.items()
-        if isa["arch"] == machine and compiles(compiler, isa["probe"], *isa["unix"])
-    }
-    openmp = ["-fopenmp"]
-    with_openmp = "#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }\n"
-    if sys.platform == "darwin" or not compiles(compiler, with_openmp, *openmp):
-        openmp = []
-    common = [*common, "-I", str(ROOT / "csrc"), *(f"-DFS_HAVE_{n.upper()}=1" for n in chosen)]
-
-    sources = dict.fromkeys((ROOT / "csrc").glob("*.c"), openmp)
-    for name, flags in {"scalar": [], **chosen}.items():
-        sources.update((path, flags) for path in (ROOT / "csrc/isa").glob(f"{name}_*.c"))
-    sources[ROOT / "tests/c/selftest.c"] = ["-Wall", "-Wextra", "-Wpedantic", "-Werror"]
-
-    def compile_one(item):
-        source, flags = item
-        target = Path(folder, source.stem + ".o")
-        run([*compiler, *common, *flags, "-c", str(source), "-o", str(target)])
-        return str(target)
-
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        objects = list(pool.map(compile_one, sources.items()))
-    program = str(Path(folder, "selftest"))
-    run([*compiler, *objects, *openmp, "-pthread", "-lm", "-o", program])
-    return program, ["scalar", *chosen]
-
-
-def run(command):
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, f"{shlex.join(command)}\n{done.stdout}{done.stderr}"
-    return done.stdout
-
-
 @pytest.fixture(scope="module")
-def selftest(tmp_path_factory):
-    compiler = find_compiler()
-    if compiler is None:
-        pytest.skip("no C compiler")
-    return build(compiler, tmp_path_factory.mktemp("selftest"))
+def selftest(kernels):
+    return kernels.link("selftest"), kernels.instances
 
 
 def test_bits_and_values(selftest):
@@ -131,7 +55,8 @@ def update():
     head, _, rest = HASHES.read_text().partition("expected[] = {\n")
     tail = rest[rest.index("    {0, 0, 0},") :]
     with tempfile.TemporaryDirectory() as folder:
-        program, compiled = build(find_compiler(), folder)
+        kernels = build_kernels(find_compiler(), folder)
+        program, compiled = kernels.link("selftest"), kernels.instances
         if compiled == ["scalar"]:
             sys.exit("no vector instruction set here to take the hashes from")
         table = subprocess.run([program, "--print"], capture_output=True, text=True)

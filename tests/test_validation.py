@@ -311,6 +311,15 @@ def test_bad_options_name_the_argument_and_write_nothing(option):
         assert np.all(out == 7)
 
 
+@pytest.mark.parametrize("index", [2**63, -(2**63) - 1, 2**64])
+@pytest.mark.parametrize("integer", ["i8", "u8", "i4", "u1"])
+def test_ignore_index_beyond_64_bits_on_plain_arrays_too(index, integer, dtype):
+    logits, labels = np.array(VALUES, dtype), np.array([0, 1], integer)
+    for function in (fastsoftmax.cross_entropy, fastsoftmax.cross_entropy_with_grad):
+        with pytest.raises(ValueError, match="^ignore_index: "):
+            function(logits, labels, ignore_index=index)
+
+
 def test_normalizer_belongs_to_the_mean():
     for reduction in ("sum", "none"):
         with pytest.raises(ValueError, match="^normalizer: "):

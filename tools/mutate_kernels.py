@@ -19,9 +19,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
-import test_selftest  # noqa: E402
+import c_programs  # noqa: E402
 
-ROOT = test_selftest.ROOT
+ROOT = c_programs.ROOT
 EXP_STRIDE = "4096"
 
 # What it means: [(file, a pattern found once or more, what takes its place)]
@@ -116,8 +116,8 @@ def mutate(csrc, changes):
 
 def build(folder, isas):
     """selftest, and exp_check of either dtype on the best instruction set, from folder/csrc."""
-    compiler = test_selftest.find_compiler()
-    common, table = test_selftest.setup_tables()
+    compiler = c_programs.find_compiler()
+    common, table = c_programs.setup_tables()
     common = [*common, "-O1", "-w", "-pthread", "-fopenmp", "-I", f"{folder}/csrc",
               *(f"-DFS_HAVE_{isa.upper()}=1" for isa in isas)]  # fmt: skip
     own = {isa: table[isa]["unix"] for isa in isas}
@@ -132,10 +132,10 @@ def build(folder, isas):
               f"{folder}/tests/c/exp_check.c", "-o", f"{folder}/exp_{dtype}", "-lm"]
              for dtype in ("f32", "f64")]  # fmt: skip
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(test_selftest.run, jobs))
+        list(pool.map(c_programs.run, jobs))
     objects = [f"{folder}/{source.stem}.o" for source in sources]
     link = [*compiler, *objects, "-fopenmp", "-pthread", "-lm", "-o", f"{folder}/selftest"]
-    test_selftest.run(link)
+    c_programs.run(link)
 
 
 def judge(folder):

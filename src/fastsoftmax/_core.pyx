@@ -352,9 +352,14 @@ def try_loss(x, targets, ignore_index, reduction, bint with_grad):
     cdef fs_call call
     cdef cnp.ndarray logits, grad
     cdef int axis
+    cdef int64_t index
     if not is_plain_float(x) or not are_plain_labels(targets, <cnp.ndarray>x):
         return None
     if type(ignore_index) is not int or type(reduction) is not str:
+        return None
+    try:
+        index = ignore_index
+    except OverflowError:
         return None
     logits = <cnp.ndarray>x
     axis = cnp.PyArray_NDIM(logits) - 1
@@ -365,7 +370,7 @@ def try_loss(x, targets, ignore_index, reduction, bint with_grad):
     place(&call.target, <cnp.ndarray>targets, -1)
     call.label.size = <int>cnp.PyArray_ITEMSIZE(<cnp.ndarray>targets)
     call.label.is_signed = PyArray_ISSIGNED(<cnp.ndarray>targets)
-    ignore(&call, ignore_index)
+    ignore(&call, index)
     call.op = FS_CROSS_ENTROPY
     if with_grad:
         call.op = FS_CROSS_ENTROPY_GRAD

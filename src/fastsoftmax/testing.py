@@ -122,9 +122,12 @@ def logsumexp(x, axis=-1):
     """
     x = np.asarray(x)
     axes = v.many_axes(axis, x.ndim)
+    shape = v.reduced_shape(x.shape, axes, keepdims=False)
     full = _truth(x, axis, reference.logsumexp_wide, _mp_logsumexp)
+    if not full.size:  # no row to take the result from
+        return np.full(shape, -np.inf, full.dtype)
     index = tuple(slice(0, 1) if k in axes else slice(None) for k in range(x.ndim))
-    return full[index].reshape(v.reduced_shape(x.shape, axes, keepdims=False))
+    return full[index].reshape(shape)
 
 
 def cross_entropy(logits, targets, axis=-1):

@@ -215,13 +215,9 @@ static void add_values(fs_call *call, const operation *op, const batch *b, const
     }
 }
 
-/* Returns how many results there are: 0 where there is no such way of calling. */
-static int64_t run(const operation *op, const batch *b, layout way, double *results)
+static fs_call call_of(const operation *op, const batch *b, layout way, const arrays *a)
 {
     const int by_columns = way == COLUMNS;
-    if (way == SMALL && (op->op > FS_LOGSUMEXP || !fs_is_small(b->rows, b->n)))
-        return 0;
-    arrays a = arrays_new(op, b, way);
     fs_call call;
     memset(&call, 0, sizeof call);
     call.op = op->op;
@@ -230,19 +226,29 @@ static int64_t run(const operation *op, const batch *b, layout way, double *resu
     call.shape[0] = b->rows;
     call.n = b->n;
     call.threads = way == THREADS ? 3 : 1;
-    call.x = describe(a.x, b, by_columns);
+    call.x = describe(a->x, b, by_columns);
     if (writes_elements(op->op))
-        call.y = describe(a.y, b, by_columns);
-    add_values(&call, op, b, &a);
+        call.y = describe(a->y, b, by_columns);
+    add_values(&call, op, b, a);
     call.reduction = op->reduction;
-    add_options(&call, op, b, &a, by_columns);
+    add_options(&call, op, b, a, by_columns);
+    return call;
+}
+
+/* Returns how many results there are: 0 where there is no such way of calling. */
+static int64_t run(const operation *op, const batch *b, layout way, double *results)
+{
+    if (way == SMALL && (op->op > FS_LOGSUMEXP || !fs_is_small(b->rows, b->n)))
+        return 0;
+    arrays a = arrays_new(op, b, way);
+    fs_call call = call_of(op, b, way, &a);
     if (way == SMALL)
         fs_run_rows(op->op, b->dtype, a.x, op->op == FS_LOGSUMEXP ? a.value : a.y, b->rows, b->n);
     else if (fs_run(&call).error != FS_OK)
         abort();
     const int64_t count = op->op == FS_STATE
                               ? collect_states(op, b, (double *)(void *)a.states, results)
-                              : collect(op, b, by_columns, a.y, a.value, call.loss, results);
+                              : collect(op, b, way == COLUMNS, a.y, a.value, call.loss, results);
     arrays_free(&a);
     return count;
 }
