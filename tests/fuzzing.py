@@ -7,7 +7,7 @@ right or wrong. `check(call)` makes the call and asserts what the contract promi
 - It returns, or raises TypeError, ValueError or IndexError with a message that opens with the name
   of an argument; the reference raises the very same.
 - Nothing is written but out, and nothing at all where it raises.
-- The result has the bits of a plain call: of contiguous, native, aligned copies along the last axis.
+- The result has the bits of a plain call: of contiguous, native, aligned copies, the last axis.
 - It lies within the bound of the contract where that is a number of ULP of the result; otherwise
   within a few ULP of the terms that the formula adds up.
 
@@ -100,8 +100,10 @@ def logits_of(rng, shape, dtype, scale, specials):
 @st.composite
 def shapes(draw):
     ndim = draw(st.sampled_from([0, 1, 1, 2, 2, 2, 3, 3, 4, 5, 6]))
-    shape = [draw(st.sampled_from([1, 2, 3, 4, 5, 1, 2, 3, 4, 5, 6, 0] if ndim > 2 else [1, 2, 3, 7, 16, 17, 40, 1, 2, 3, 5, 0]))
-             for _ in range(ndim)]  # fmt: skip
+    lengths = [1, 2, 3, 4, 5, 1, 2, 3, 4, 5, 6, 0]
+    if ndim <= 2:
+        lengths = [1, 2, 3, 7, 16, 17, 40, 1, 2, 3, 5, 0]
+    shape = [draw(st.sampled_from(lengths)) for _ in range(ndim)]
     if ndim and draw(st.booleans()):
         longest = max(1, 3000 // max(1, math.prod(shape)))
         shape[draw(st.integers(0, ndim - 1))] = draw(st.integers(0, longest))
@@ -236,7 +238,8 @@ def targets_for(draw, x_shape, axis, memory, rng):
     samples, classes = list(x_shape), 1
     if x_shape:
         classes = samples.pop(axis)
-    kind = draw(st.sampled_from(["labels"] * 16 + ["soft"] * 8 + ["bad", "bad", "shape", "bool", "float"]))
+    wrong = ["bad", "bad", "shape", "bool", "float"]
+    kind = draw(st.sampled_from(["labels"] * 16 + ["soft"] * 8 + wrong))
     if kind == "soft":
         t = np.asarray(rng.random(x_shape) * (rng.random(x_shape) < 0.7))
         return draw(laid_out(t.astype(draw(st.sampled_from(["f4", "f8", "f2", ">f8"]))), memory))
@@ -274,7 +277,8 @@ def loss_calls(draw):
     classes = shape[at] if shape else 1
     factors = st.sampled_from([samples, samples, samples[-1:], (1,), ()] * 4 + [(*samples, 2)])
     maybe(draw, options, "reduction", st.sampled_from(["none", "sum", "mean"] * 6 + ["avg"]), 2)
-    maybe(draw, options, "ignore_index", st.sampled_from([0, 1, -100, 255, -1, 2**40] * 3 + [2**63, 1.0]))
+    ignored = st.sampled_from([0, 1, -100, 255, -1, 2**40] * 3 + [2**63, 1.0])
+    maybe(draw, options, "ignore_index", ignored)
     maybe(draw, options, "threads", thread_counts)
     if draw(st.integers(0, 2)) == 0:
         length = draw(st.sampled_from([classes] * 20 + [classes + 1]))
@@ -283,9 +287,11 @@ def loss_calls(draw):
     if draw(st.integers(0, 2)) == 0:
         options["sample_weight"] = draw(laid_out(eighths(rng, draw(factors)), memory))
     if options.get("reduction", "mean") == "mean" or draw(st.integers(0, 19)) == 0:
-        maybe(draw, options, "normalizer", st.sampled_from([1.0, 7, 0.5, 0.0] * 4 + [np.nan, "2"]), 4)
+        divisors = st.sampled_from([1.0, 7, 0.5, 0.0] * 4 + [np.nan, "2"])
+        maybe(draw, options, "normalizer", divisors, 4)
     if function != "nll_loss":
-        maybe(draw, options, "label_smoothing", st.sampled_from([0.0, 0.1, 0.5, 1.0] * 5 + [1.5, -0.1]))
+        smoothings = st.sampled_from([0.0, 0.1, 0.5, 1.0] * 5 + [1.5, -0.1])
+        maybe(draw, options, "label_smoothing", smoothings)
         maybe(draw, options, "z_loss", st.sampled_from([0.0, 1e-3, 1.0] * 6 + [np.inf, None]))
     if function == "cross_entropy_with_grad":
         if draw(st.integers(0, 2)) == 0:
@@ -441,7 +447,7 @@ def check_values(call, parts, x, plain, options):
 
 def check_backward(call, dx, dy, y, options):
     axes = class_axes(call, dy, options)
-    dy, y = dy.astype(np.asarray(dx).dtype).astype(WIDE), y.astype(np.asarray(dx).dtype).astype(WIDE)
+    dy, y = (a.astype(np.asarray(dx).dtype).astype(WIDE) for a in (dy, y))
     truth = getattr(reference, call.function)(dy, y, axes)
     with np.errstate(all="ignore"):
         if call.function == "softmax_backward":

@@ -96,7 +96,7 @@ FACTORS = [1, -0.25, 0, 1e-9, 3e-25, 1e-80, 1e70]
 
 
 def mixed_case(scheme, x, rng):
-    """Targets, some of them ignored or near one-hot; options, with weights of 0 among them; factors."""
+    """Targets, some ignored or near one-hot; options, with weights of 0 among them; factors."""
     rows, n = x.shape
     options = dict(OPTIONS[scheme])
     if "weight" in options:

@@ -38,7 +38,7 @@ class Row:
     n: int
     label: int
     pattern: np.ndarray
-    unfused: bool = False  # bad where float64 is computed without FMA: the scalar instance of x86-64
+    unfused: bool = False  # bad without FMA in float64: on the scalar instance of x86-64
 
     @property
     def x(self):
@@ -242,10 +242,11 @@ class Search:
 
     def measure(self, dtype, x, labels, patterns):
         self.rows += len(x)
+        unfused = self.unfused and dtype == "float64"
         for op, errors in row_errors(x, labels).items():
             for k in np.argsort(errors)[-3:]:
                 self._take(Row(op, dtype, float(errors[k]), x.shape[1], int(labels[k]),
-                               patterns[k].copy(), self.unfused and dtype == "float64"))  # fmt: skip
+                               patterns[k].copy(), unfused))  # fmt: skip
 
     def _take(self, row):
         rows = self.worst.setdefault((row.op, row.dtype, band_of(row.n), row.unfused), [])

@@ -154,7 +154,7 @@ FS_INLINE void sum_cols(real *tile, int64_t n, const cols_plan *plan, cols_sums 
 }
 
 /* Columns joined by halves; those that a short row does not have are zero. */
-FS_INLINE void join_cols(cols_sums *sums, int64_t n, d_wide *total)
+FS_SHARED void join_cols(cols_sums *sums, int64_t n, d_wide *total)
 {
     const int64_t present = n < COLUMNS ? n : COLUMNS;
     for (int64_t half = COLUMNS / 2; half > 0; half /= 2)
@@ -230,10 +230,21 @@ FS_INLINE void cols_sweep_but(real *tile, int64_t n, v_t max, v_t pivot, int kee
     cols_end(&sums, n, state);
 }
 
-FS_SHARED void cols_sweep_largest(real *tile, int64_t n, cols_state *state)
+/* One copy of each for all losses. */
+FS_SHARED void cols_sum_but(real *tile, int64_t n, v_t max, v_t pivot, cols_state *state)
+{
+    cols_sweep_but(tile, n, max, pivot, 0, state);
+}
+
+FS_SHARED void cols_keep_but(real *tile, int64_t n, v_t max, v_t pivot, cols_state *state)
+{
+    cols_sweep_but(tile, n, max, pivot, 1, state);
+}
+
+FS_INLINE void cols_sweep_largest(real *tile, int64_t n, cols_state *state)
 {
     const cols_largest found = find_largest(tile, n);
-    cols_sweep_but(tile, n, found.max, found.index, 0, state);
+    cols_sum_but(tile, n, found.max, found.index, state);
 }
 
 /* log(1 + R) of a state whose pivot is the maximum, as log_ratio(). */

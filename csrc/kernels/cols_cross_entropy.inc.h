@@ -36,7 +36,10 @@ FS_INLINE void begin_group(const fs_rows *rows, const tile_map *map, int64_t g, 
 FS_INLINE void sweep_targets(real *tile, int64_t n, int keep, cols_group *group, cols_state *state)
 {
     v_widen(v_load(group->logit), group->wide_logit);
-    cols_sweep_but(tile, n, cols_max(tile, n), v_load(group->target), keep, state);
+    if (keep)
+        cols_keep_but(tile, n, cols_max(tile, n), v_load(group->target), state);
+    else
+        cols_sum_but(tile, n, cols_max(tile, n), v_load(group->target), state);
 }
 
 typedef struct {
@@ -95,7 +98,7 @@ FS_INLINE d_t lse_of_targets(const cols_target *t)
 
 /* The factor as two reals, small ones times a power of two that the terms make up for: as
  * split_factor(). */
-FS_INLINE void store_factor(d_wide *factor, const d_t *d, cols_group *group)
+FS_SHARED void store_factor(d_wide *factor, const d_t *d, cols_group *group)
 {
     d_t first[D_PARTS], second[D_PARTS];
     v_t high, low;
@@ -172,7 +175,8 @@ FS_INLINE void write_gradient(real *tile, int64_t n, const cols_group *group)
     }
 }
 
-FS_INLINE void cross_entropy_tile(const fs_rows *rows, int grad)
+/* grad is asked once a group: the sweeps have a copy for each, the rest need not. */
+FS_SHARED void cross_entropy_tile(const fs_rows *rows, int grad)
 {
     const tile_map map = load_tile(rows);
     real *tile = (real *)rows->tile;

@@ -11,7 +11,7 @@ typedef struct {
     wide at_hard;   /* its coefficient */
     double scale;   /* of the weights */
     double z_loss;
-    int soft;       /* whether the targets are soft; known to the compiler, as is grad */
+    int soft;       /* whether the targets are soft */
     int grad;
 } mixed_call;
 
@@ -147,7 +147,7 @@ FS_INLINE v_t begin_soft(const mixed_call *call, const cols_classes *a, mixed_gr
 }
 
 /* As mixed_gaps() without a target's own: of lanes by the largest. */
-FS_INLINE void sum_outweighed(const mixed_call *call, const cols_classes *a, v_t pivot,
+FS_SHARED void sum_outweighed(const mixed_call *call, const cols_classes *a, v_t pivot,
                               mixed_group *group)
 {
     cols_mixtures sums;

@@ -2,7 +2,7 @@
  * to results. */
 
 /* As class_gradient(). */
-FS_INLINE d_t gradient_of_class(const cols_mixed_row *row, d_wide q, d_wide share, d_wide others)
+FS_SHARED d_t gradient_of_class(const cols_mixed_row *row, d_wide q, d_wide share, d_wide others)
 {
     if (!FS_F64) { /* float64 is wide enough */
         const d_t rest = d_add(d_sub(row->total.high, q.high), row->z);
@@ -169,7 +169,10 @@ FS_INLINE void mixed_tile_group(const fs_rows *rows, const mixed_call *call, con
     const v_t max = call->soft ? begin_soft(call, a, &group) : begin_hard(call, a, &group);
     v_widen(v_load(group.at.logit), group.at.wide_logit);
     sum_classes(call, a, &group); /* before the terms take the logits' place */
-    cols_sweep_but(tile, a->n, max, v_load(group.at.target), call->grad, &state);
+    if (call->grad)
+        cols_keep_but(tile, a->n, max, v_load(group.at.target), &state);
+    else
+        cols_sum_but(tile, a->n, max, v_load(group.at.target), &state);
     for (int p = 0; p < D_PARTS; p++)
         finish_row(call, &state, &group, p, &row[p]);
     if (call->grad) {
@@ -185,10 +188,12 @@ FS_INLINE void mixed_tile_group(const fs_rows *rows, const mixed_call *call, con
     }
 }
 
-FS_INLINE void mixed_tile(const fs_rows *rows, int soft, int grad)
+/* What differs from call to call is asked once a group, not known to the compiler: with a copy for
+ * each kind of call these two kernels were a third of all code. */
+FS_SHARED void mixed_tile(const fs_rows *rows, int grad)
 {
     const tile_map map = load_tile(rows);
-    const mixed_call call = begin_call(rows, soft, grad);
+    const mixed_call call = begin_call(rows, rows->other != 0, grad);
     real *tile = (real *)rows->tile, *soft_tile = (real *)rows->other_tile;
     if (call.q.soft)
         load_lanes(rows, &map, (const real *)rows->other, rows->other_step, rows->other_class,
@@ -205,18 +210,5 @@ FS_INLINE void mixed_tile(const fs_rows *rows, int soft, int grad)
         store_tile(rows, &map);
 }
 
-static void cross_entropy_mixed_cols(const fs_rows *rows)
-{
-    if (rows->other)
-        mixed_tile(rows, 1, 0);
-    else
-        mixed_tile(rows, 0, 0);
-}
-
-static void cross_entropy_mixed_grad_cols(const fs_rows *rows)
-{
-    if (rows->other)
-        mixed_tile(rows, 1, 1);
-    else
-        mixed_tile(rows, 0, 1);
-}
+static void cross_entropy_mixed_cols(const fs_rows *rows) { mixed_tile(rows, 0); }
+static void cross_entropy_mixed_grad_cols(const fs_rows *rows) { mixed_tile(rows, 1); }

@@ -136,7 +136,7 @@ FS_INLINE void mix_by_largest(const fs_rows *rows, const real *x, int64_t t, con
         row->loss = NAN;
 }
 
-FS_INLINE void mix_row(const fs_rows *rows, int64_t i, const real *x, const coefficients *q,
+FS_SHARED void mix_row(const fs_rows *rows, int64_t i, const real *x, const coefficients *q,
                        sweep_plan *plan, mixed_row *row)
 {
     const int64_t t = rows->target[i];

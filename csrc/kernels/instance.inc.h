@@ -2,7 +2,6 @@
  * FS_INSTANCE, and then this. All is static but the one table. */
 #include <math.h>
 #include "../math/finish.h"
-#include "../math/finish_lanes.inc.h"
 #include "../math/state.h"
 #include "../math/exp.inc.h"
 #include "rows.h"
@@ -20,6 +19,8 @@
 #include "backward.inc.h"
 #include "split.inc.h"
 #include "state.inc.h"
+#if V_LANES > 1
+#include "../math/finish_lanes.inc.h"
 #include "tile.inc.h"
 #include "cols.inc.h"
 #include "cols_softmax.inc.h"
@@ -27,7 +28,10 @@
 #include "cols_mixture.inc.h"
 #include "cols_mixed.inc.h"
 #include "cols_mixed_grad.inc.h"
-
+#define IF_LANES(kernel) kernel
+#else /* rows side by side in one lane would be rows one by one */
+#define IF_LANES(kernel) 0
+#endif
 
 extern const fs_kernels FS_INSTANCE;
 const fs_kernels FS_INSTANCE = {
@@ -46,13 +50,13 @@ const fs_kernels FS_INSTANCE = {
     state_rows,
     softmax_given_rows,
     log_softmax_given_rows,
-    softmax_cols,
-    log_softmax_cols,
-    logsumexp_cols,
-    cross_entropy_cols,
-    cross_entropy_grad_cols,
-    cross_entropy_mixed_cols,
-    cross_entropy_mixed_grad_cols,
+    IF_LANES(softmax_cols),
+    IF_LANES(log_softmax_cols),
+    IF_LANES(logsumexp_cols),
+    IF_LANES(cross_entropy_cols),
+    IF_LANES(cross_entropy_grad_cols),
+    IF_LANES(cross_entropy_mixed_cols),
+    IF_LANES(cross_entropy_mixed_grad_cols),
     PIECE,
     {reduce_all, end_softmax, write_terms_piece},
     {reduce_but_largest, end_log_softmax, write_logs_piece},

@@ -76,7 +76,7 @@ typedef struct {
     d_t exponent;
 } d_wide_exp;
 
-FS_INLINE d_wide_exp d_exp_wide(d_wide z)
+FS_SHARED d_wide_exp d_exp_wide(d_wide z)
 {
     const d_t rounder = d_set1(0x1.8p+52), limit = d_set1(0x1p+30), least = d_set1(-0x1p+30);
     d_wide_exp result;
@@ -143,7 +143,7 @@ FS_INLINE d_t d_log_wide(d_wide u, d_t e)
 }
 
 /* log1p_scaled(m, e); where plain, the log of m 2^e itself. */
-FS_INLINE d_t d_log_ratio(d_wide m, d_t e, d_mask plain)
+FS_SHARED d_t d_log_ratio(d_wide m, d_t e, d_mask plain)
 {
     const d_t ratio = d_scale(m.high, e), rest = d_scale(m.low, e), zero = d_set1(0.0);
     const d_wide u = d_two_sum(d_set1(1.0), ratio);

@@ -7,7 +7,6 @@
 #include <stdint.h>
 #include <string.h>
 #include "../portable.h"
-#include "scalar_wide.h"
 
 typedef double real;
 typedef double v_t;
@@ -60,14 +59,7 @@ FS_INLINE v_t v_exponent(v_t t)
 FS_INLINE real v_hmax(v_t a) { return a; }
 FS_INLINE uint32_t v_eq_bits(v_t a, v_t b) { return a == b; }
 
-typedef int v_mask;
 FS_INLINE v_t v_min(v_t a, v_t b) { return a < b ? a : b; }
-FS_INLINE v_mask v_lt(v_t a, v_t b) { return a < b; }
-FS_INLINE v_mask v_eq(v_t a, v_t b) { return a == b; }
-FS_INLINE v_t v_select(v_mask m, v_t a, v_t b) { return m ? a : b; }
-FS_INLINE void v_widen(v_t a, d_t *d) { d[0] = (d_t)a; }
-FS_INLINE v_t v_narrow(const d_t *d) { return (v_t)d[0]; }
-FS_INLINE void v_transpose(v_t a[V_LANES]) { (void)a; }
 
 /* a * b - product, product being a * b rounded; the call of fma is dear where it is no instruction,
  * but what needs it is rare. */
