@@ -381,19 +381,27 @@ cdef object try_unary(fs_op op, x, axis, out, threads):
     return y if out is not None else returned(y)
 
 
+cdef int reduction_of(name) noexcept:
+    """The fs_reduction of a str, or -1."""
+    if type(name) is not str:
+        return -1
+    return FS_MEAN if name == "mean" else FS_SUM if name == "sum" else (
+        FS_NONE if name == "none" else -1)
+
+
 cdef object try_loss(x, targets, axis, ignore_index, reduction, threads, bint with_grad, out):
     """The loss, or (loss, grad), of plain logits and labels over the last axis, else None."""
     cdef fs_call call
     cdef cnp.ndarray logits, labels, losses, grad
-    cdef int count = plain_count(threads), overflow, last
+    cdef int count = plain_count(threads), overflow, last, reduced = reduction_of(reduction)
     cdef int64_t ignored
-    if count < 0 or not is_plain_float(x) or not are_plain_labels(targets, <cnp.ndarray>x):
-        return None
-    logits, labels = <cnp.ndarray>x, <cnp.ndarray>targets
-    if not is_last(axis, logits) or type(ignore_index) is not int or type(reduction) is not str:
+    if count < 0 or reduced < 0 or type(ignore_index) is not int:
         return None
     ignored = PyLong_AsLongLongAndOverflow(ignore_index, &overflow)
-    if overflow or not (reduction == "mean" or reduction == "sum" or reduction == "none"):
+    if overflow or not is_plain_float(x) or not are_plain_labels(targets, <cnp.ndarray>x):
+        return None
+    logits, labels = <cnp.ndarray>x, <cnp.ndarray>targets
+    if not is_last(axis, logits):
         return None
     if out is not None and not (
             is_plain_out(out, logits, cnp.PyArray_NDIM(logits))
@@ -402,7 +410,7 @@ cdef object try_loss(x, targets, axis, ignore_index, reduction, threads, bint wi
     last = cnp.PyArray_NDIM(logits) - 1
     begin(&call, logits, last, count)
     call.op = FS_CROSS_ENTROPY_GRAD if with_grad else FS_CROSS_ENTROPY
-    call.reduction = reduction_of(reduction)
+    call.reduction = <fs_reduction>reduced
     place_labels(&call, labels, ignored)
     if call.reduction == FS_NONE:
         losses = new_result(logits, last)
@@ -533,10 +541,6 @@ def nll(x, axis, targets, **options):
     return cross_entropy(x, axis, targets, nll=True, **options)
 
 
-cdef fs_reduction reduction_of(str name) noexcept:
-    return FS_MEAN if name == "mean" else FS_SUM if name == "sum" else FS_NONE
-
-
 cdef void place_labels(fs_call *call, cnp.ndarray labels, int64_t ignored) noexcept:
     place(&call.target, labels, -1)
     call.label.size = <int>cnp.PyArray_ITEMSIZE(labels)
@@ -556,7 +560,7 @@ def cross_entropy(cnp.ndarray x, int axis, cnp.ndarray targets, *, cnp.ndarray l
     cdef int dim
     begin(&call, x, axis, threads)
     call.op = FS_NLL if nll else FS_CROSS_ENTROPY if grad is None else FS_CROSS_ENTROPY_GRAD
-    call.reduction = reduction_of(reduction)
+    call.reduction = <fs_reduction>reduction_of(reduction)
     call.smoothing = label_smoothing
     call.z_loss = z_loss
     if targets.dtype.kind == "f":
