@@ -277,8 +277,6 @@ class BuildExt(build_ext):
         ext.extra_objects = self.compile_all(sources, macros)
         ext.extra_compile_args = C_FLAGS[probe.style] + (
             WARNING_FLAGS_CYTHON[probe.style] if flag("FASTSOFTMAX_WERROR") else [])
-        if probe.style == "unix":  # no loop in it is worth -O3: the doors take as long, in less code
-            ext.extra_compile_args.append("-O2")
         ext.extra_link_args = link_flags + strip_flags(probe)
         self.force = True  # always: a header, a flag or the compiler may have changed
         super().build_extension(ext)

@@ -17,9 +17,7 @@ from fastsoftmax._backend import core
 UNARY = ["softmax", "log_softmax", "logsumexp"]
 LOSSES = ["cross_entropy", "cross_entropy_with_grad"]
 SHAPES = [(10,), (1, 10), (32, 10), (3, 1), (2, 3, 5), (0, 4), (300, 70), (2, 40_000)]
-WITH_DOOR = pytest.mark.skipif(
-    core.isas() == ["reference"], reason="the reference has no doors"
-)
+WITH_DOOR = pytest.mark.skipif(core.isas() == ["reference"], reason="the reference has no doors")
 
 
 def general(name):
