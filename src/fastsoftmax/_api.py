@@ -1,7 +1,7 @@
 """The public functions.
 
-Each takes the shortest way to the kernels that the arguments allow: plain arrays with default
-options go straight through, everything else is normalised by `_validate` first.
+What stands here is the general way, whose arguments `_validate` brings into one form. The doors of
+the core stand before it and let plain arrays with common options straight through to the kernels.
 """
 
 import numpy as np
@@ -21,10 +21,8 @@ from ._validate import (
     workspace,
 )
 
-_try_unary = core.try_unary
-_try_loss = core.try_loss
 
-
+@core.unary_door(SOFTMAX)
 def softmax(x, axis=-1, *, out=None, threads=None):
     """Softmax, ``e**x / sum(e**x)``: positive numbers that sum to one along `axis`.
 
@@ -64,13 +62,10 @@ def softmax(x, axis=-1, *, out=None, threads=None):
     >>> fastsoftmax.softmax([2.0, 3.0, 5.0])
     array([0.04201007, 0.1141952 , 0.84379473])
     """
-    if axis == -1 and threads is None:
-        y = _try_unary(SOFTMAX, x, out, 0)
-        if y is not None:
-            return y
     return _family(SOFTMAX, x, axis, out, threads)
 
 
+@core.unary_door(LOG_SOFTMAX)
 def log_softmax(x, axis=-1, *, out=None, threads=None):
     """Logarithm of softmax, ``x - logsumexp(x)``, exact where it is near zero.
 
@@ -98,13 +93,10 @@ def log_softmax(x, axis=-1, *, out=None, threads=None):
     >>> fastsoftmax.log_softmax([40.0, 0.0])
     array([-4.24835426e-18, -4.00000000e+01])
     """
-    if axis == -1 and threads is None:
-        y = _try_unary(LOG_SOFTMAX, x, out, 0)
-        if y is not None:
-            return y
     return _family(LOG_SOFTMAX, x, axis, out, threads)
 
 
+@core.logsumexp_door
 def logsumexp(x, axis=-1, *, keepdims=False, out=None, threads=None):
     """Logarithm of a sum of exponentials, ``log(sum(e**x))``.
 
@@ -134,10 +126,6 @@ def logsumexp(x, axis=-1, *, keepdims=False, out=None, threads=None):
     >>> fastsoftmax.logsumexp([[0.0, 0.0], [1000.0, 1000.0]])
     array([6.93147181e-01, 1.00069315e+03])
     """
-    if axis == -1 and out is None and threads is None and not keepdims:
-        y = _try_unary(LOGSUMEXP, x, None, 0)
-        if y is not None:
-            return y
     result = _family(LOGSUMEXP, x, axis, out, threads, keepdims)
     return result if out is not None else result[()]
 
@@ -151,9 +139,10 @@ def _family(op, x, axis, out, threads, keepdims=False):
     shape = reduced_shape(x.shape, axes, keepdims) if reduces else x.shape
     if out is None:
         out = core.empty(shape, dtype) if reduces else core.empty_like(x, dtype)
+        inputs = {}
     else:
         check_out(out, shape, dtype)
-    inputs = {"apart": [x]} if reduces else {"in_place": [x]}
+        inputs = {"apart": [x]} if reduces else {"in_place": [x]}
     y = workspace(out, x.dtype, memory=core, **inputs)
     x_rows, axis = rows(x, axes)
     if reduces and not axes:
@@ -171,9 +160,9 @@ def _gather(out, y, y_rows, axes):
     """Bring results to `out` where they were computed elsewhere: merged axes, other dtype."""
     if out.size == 0:
         return
-    if not np.may_share_memory(y_rows, y):
+    if y_rows is not y and not np.may_share_memory(y_rows, y):
         store(axes_last(y, axes), y_rows.reshape(axes_last(y, axes).shape))
-    if not np.may_share_memory(y, out):
+    if y is not out and not np.may_share_memory(y, out):
         store(out, y)
 
 
@@ -253,9 +242,11 @@ def _backward(op, dy, y, axis, out, threads):
     threads = thread_count(threads)
     if out is None:
         out = core.empty_like(dy, dtype)
+        inputs = []
     else:
         check_out(out, dy.shape, dtype)
-    dx = workspace(out, dy.dtype, [dy, y], memory=core)
+        inputs = [dy, y]
+    dx = workspace(out, dy.dtype, inputs, memory=core)
     dy_rows, axis = rows(dy, axes)
     y_rows, _ = rows(y, axes)
     dx_rows, _ = rows(dx, axes)
@@ -264,6 +255,7 @@ def _backward(op, dy, y, axis, out, threads):
     return out
 
 
+@core.loss_door
 def cross_entropy(logits, targets, *, axis=-1, weight=None, sample_weight=None, ignore_index=-100,
                   label_smoothing=0.0, z_loss=0.0, reduction="mean", normalizer=None,
                   threads=None):  # fmt: skip
@@ -329,13 +321,6 @@ def cross_entropy(logits, targets, *, axis=-1, weight=None, sample_weight=None, 
     >>> print(f"{fastsoftmax.cross_entropy(logits, [0, -100]):.6g}")  # the second is ignored
     4.12231e-09
     """
-    if (
-        weight is None and sample_weight is None and normalizer is None and threads is None
-        and axis == -1 and label_smoothing == 0.0 and z_loss == 0.0
-    ):  # fmt: skip
-        loss = _try_loss(logits, targets, ignore_index, reduction, False)
-        if loss is not None:
-            return loss
     call = LossCall(
         logits, targets, axis, weight, sample_weight, ignore_index, label_smoothing, z_loss,
         reduction, normalizer, threads, memory=core,
@@ -343,6 +328,7 @@ def cross_entropy(logits, targets, *, axis=-1, weight=None, sample_weight=None, 
     return call.run(engine(call.x.dtype).cross_entropy)
 
 
+@core.loss_and_grad_door
 def cross_entropy_with_grad(logits, targets, *, axis=-1, weight=None, sample_weight=None,
                             ignore_index=-100, label_smoothing=0.0, z_loss=0.0, reduction="mean",
                             normalizer=None, threads=None, grad_output=None,
@@ -380,14 +366,6 @@ def cross_entropy_with_grad(logits, targets, *, axis=-1, weight=None, sample_wei
     >>> print(f"{loss:.6f}", grad)
     0.693147 [[ 0.5 -0.5]]
     """
-    if (
-        weight is None and sample_weight is None and normalizer is None and threads is None
-        and grad_output is None and out is None and axis == -1
-        and label_smoothing == 0.0 and z_loss == 0.0
-    ):  # fmt: skip
-        both = _try_loss(logits, targets, ignore_index, reduction, True)
-        if both is not None:
-            return both
     call = LossCall(
         logits, targets, axis, weight, sample_weight, ignore_index, label_smoothing, z_loss,
         reduction, normalizer, threads, gradient=True, grad_output=grad_output, out=out,

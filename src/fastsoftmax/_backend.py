@@ -27,11 +27,15 @@ class Reference:
         self._default = 1
         self._local = threading.local()
 
-    def try_unary(self, op, x, out, threads):
-        return None
+    # There is nothing that a door could be shorter than.
+    def unary_door(self, op):
+        return lambda general: general
 
-    def try_loss(self, logits, targets, ignore_index, reduction, with_grad):
-        return None
+    @staticmethod
+    def logsumexp_door(general):
+        return general
+
+    loss_door = loss_and_grad_door = logsumexp_door
 
     def unary(self, op, x, y, axis, threads):
         functions = (reference.softmax, reference.log_softmax, reference.logsumexp)

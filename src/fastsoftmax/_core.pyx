@@ -6,11 +6,13 @@ parameter of the calling thread (use_isa), so that tests reach every instance in
 """
 
 cimport numpy as cnp
+from cpython.long cimport PyLong_AsLongAndOverflow, PyLong_AsLongLongAndOverflow
 from cpython.object cimport PyObject
 from cpython.pycapsule cimport PyCapsule_New
-from cpython.ref cimport Py_INCREF
+from libc.limits cimport INT_MAX
 from libc.stdint cimport SIZE_MAX, int64_t, uint64_t
 
+import functools
 import math
 
 import numpy as np
@@ -110,6 +112,7 @@ cdef extern from "pages.h" nogil:
 
 cdef extern from "numpy/arrayobject.h":
     bint PyArray_ISSIGNED(cnp.ndarray array) nogil
+    object PyArray_Scalar(void *data, cnp.PyArray_Descr *dtype, object owner)
     PyObject *PyDataMem_DefaultHandler
     object PyDataMem_GetHandler()
     object PyDataMem_SetHandler(object handler)
@@ -257,6 +260,9 @@ cdef object bad_label(cnp.ndarray targets, fs_status status, int64_t n):
     )
 
 
+# The doors: a call with plain arrays goes through in a quarter of a microsecond; whatever else
+# comes, errors too, is left to the general way in Python. A door writes nothing before it is sure.
+
 cdef inline bint is_plain_float(x) noexcept:
     """Whether the kernels take x as it is, its last axis being the classes."""
     return (
@@ -264,121 +270,213 @@ cdef inline bint is_plain_float(x) noexcept:
         and cnp.PyArray_NDIM(<cnp.ndarray>x) > 0
         and (cnp.PyArray_TYPE(<cnp.ndarray>x) == cnp.NPY_FLOAT32
              or cnp.PyArray_TYPE(<cnp.ndarray>x) == cnp.NPY_FLOAT64)
+        and cnp.PyArray_DIM(<cnp.ndarray>x, cnp.PyArray_NDIM(<cnp.ndarray>x) - 1) > 0
     )
 
 
-cdef bint is_plain_out(out, cnp.ndarray x) noexcept:
-    """Whether out can be written as it is: like x, and x itself or apart from it."""
-    cdef cnp.ndarray y
-    cdef char *a
-    cdef char *b
+cdef inline bint is_last(axis, cnp.ndarray x) noexcept:
+    """Whether axis is an int, no other kind of number, and means the last."""
+    cdef int overflow
+    cdef long k
+    if type(axis) is not int:
+        return False
+    k = PyLong_AsLongAndOverflow(axis, &overflow)
+    return k == -1 and not overflow or k == cnp.PyArray_NDIM(x) - 1
+
+
+cdef inline int plain_count(threads) noexcept:
+    """A number of threads: 0 for None, -1 for what is for others to judge."""
+    cdef int overflow
+    cdef long k
+    if threads is None:
+        return 0
+    if type(threads) is not int:
+        return -1
+    k = PyLong_AsLongAndOverflow(threads, &overflow)
+    return <int>k if 0 < k <= INT_MAX else -1
+
+
+cdef bint is_like(cnp.ndarray array, cnp.ndarray x, int ndim) noexcept:
+    """Whether an array has the first dimensions of x, so many."""
     cdef int dim
-    if not is_plain_float(out) or not cnp.PyArray_ISCARRAY(<cnp.ndarray>out):
+    if cnp.PyArray_NDIM(array) != ndim:
+        return False
+    for dim in range(ndim):
+        if cnp.PyArray_DIM(array, dim) != cnp.PyArray_DIM(x, dim):
+            return False
+    return True
+
+
+cdef bint are_apart(cnp.ndarray a, cnp.ndarray b) noexcept:
+    """Whether two contiguous arrays have no memory in common."""
+    cdef char *first = <char *>cnp.PyArray_DATA(a)
+    cdef char *second = <char *>cnp.PyArray_DATA(b)
+    return first + cnp.PyArray_NBYTES(a) <= second or second + cnp.PyArray_NBYTES(b) <= first
+
+
+cdef bint is_plain_out(out, cnp.ndarray x, int ndim) noexcept:
+    """Whether out can be written as it is: x itself or apart from it, of its first dimensions."""
+    cdef cnp.ndarray y
+    if not cnp.PyArray_CheckExact(out) or not cnp.PyArray_ISCARRAY(<cnp.ndarray>out):
         return False
     y = <cnp.ndarray>out
-    if cnp.PyArray_TYPE(y) != cnp.PyArray_TYPE(x) or cnp.PyArray_NDIM(y) != cnp.PyArray_NDIM(x):
+    if cnp.PyArray_TYPE(y) != cnp.PyArray_TYPE(x) or not is_like(y, x, ndim):
         return False
-    for dim in range(cnp.PyArray_NDIM(x)):
-        if cnp.PyArray_DIM(y, dim) != cnp.PyArray_DIM(x, dim):
-            return False
-    a, b = <char *>cnp.PyArray_DATA(x), <char *>cnp.PyArray_DATA(y)
-    return a == b or a + cnp.PyArray_NBYTES(x) <= b or b + cnp.PyArray_NBYTES(y) <= a
+    return are_apart(x, y) or (
+        ndim == cnp.PyArray_NDIM(x) and cnp.PyArray_DATA(x) == cnp.PyArray_DATA(y))
 
 
-def try_unary(int op, x, out, int threads):
-    """The fast door: the result for a plain C-contiguous array over its last axis, else None."""
+cdef bint are_plain_labels(targets, cnp.ndarray x) noexcept:
+    """Whether targets are contiguous integers, one for each row of x."""
+    return (
+        cnp.PyArray_CheckExact(targets) and cnp.PyArray_ISCARRAY_RO(<cnp.ndarray>targets)
+        and cnp.PyArray_ISINTEGER(<cnp.ndarray>targets)
+        and is_like(<cnp.ndarray>targets, x, cnp.PyArray_NDIM(x) - 1)
+    )
+
+
+cdef object returned(cnp.ndarray result):
+    """A result as NumPy returns one: a scalar, if it has no dimensions."""
+    if cnp.PyArray_NDIM(result) > 0:
+        return result
+    return PyArray_Scalar(cnp.PyArray_DATA(result), cnp.PyArray_DESCR(result), None)
+
+
+cdef object scalar(double value, cnp.ndarray x):
+    """A NumPy scalar of the dtype of x; without the warning of a conversion that overflows."""
+    cdef float narrow = <float>value
+    cdef bint is_narrow = cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT32
+    cdef void *data = <void *>&narrow if is_narrow else <void *>&value
+    return PyArray_Scalar(data, cnp.PyArray_DESCR(x), None)
+
+
+cdef object try_unary(fs_op op, x, axis, out, threads):
+    """softmax, log_softmax or logsumexp of plain arrays over the last axis, else None."""
     cdef cnp.ndarray a, y
     cdef fs_call call
     cdef int64_t n, rows
-    cdef int ndim
-    if not is_plain_float(x):
+    cdef int count = plain_count(threads), ndim
+    if count < 0 or not is_plain_float(x) or not is_last(axis, <cnp.ndarray>x):
         return None
     a = <cnp.ndarray>x
-    ndim = cnp.PyArray_NDIM(a)
-    n = cnp.PyArray_DIM(a, ndim - 1)
-    if n == 0 or not (out is None or (op != FS_LOGSUMEXP and is_plain_out(out, a))):
-        return None
+    ndim = cnp.PyArray_NDIM(a) - (op == FS_LOGSUMEXP)
     if out is None:
-        y = new_result(a, ndim - (op == FS_LOGSUMEXP))
-    else:
+        y = new_result(a, ndim)
+    elif is_plain_out(out, a, ndim):
         y = <cnp.ndarray>out
+    else:
+        return None
+    n = cnp.PyArray_DIM(a, cnp.PyArray_NDIM(a) - 1)
     rows = cnp.PyArray_SIZE(a) // n
     if fs_is_small(rows, n):
-        fs_run_rows(<fs_op>op, dtype_of(a), cnp.PyArray_DATA(a), cnp.PyArray_DATA(y), rows, n)
+        fs_run_rows(op, dtype_of(a), cnp.PyArray_DATA(a), cnp.PyArray_DATA(y), rows, n)
     else:
-        begin(&call, a, ndim - 1, threads)
-        call.op = <fs_op>op
+        begin(&call, a, cnp.PyArray_NDIM(a) - 1, count)
+        call.op = op
         if op == FS_LOGSUMEXP:
             place(&call.value, y, -1)
         else:
             place(&call.y, y, ndim - 1)
         run(&call)
-    if ndim == 1 and op == FS_LOGSUMEXP:
-        Py_INCREF(y)  # as in scalar()
-        return cnp.PyArray_Return(y)
-    return y
+    return y if out is not None else returned(y)
 
 
-cdef bint are_plain_labels(targets, cnp.ndarray x) noexcept:
-    """Whether targets are contiguous integers, one for each row of x."""
-    cdef int dim, ndim = cnp.PyArray_NDIM(x) - 1
-    cdef cnp.ndarray t
-    if not cnp.PyArray_CheckExact(targets):
-        return False
-    t = <cnp.ndarray>targets
-    if not cnp.PyArray_ISCARRAY_RO(t) or not cnp.PyArray_ISINTEGER(t):
-        return False
-    if cnp.PyArray_NDIM(t) != ndim:
-        return False
-    for dim in range(ndim):
-        if cnp.PyArray_DIM(t, dim) != cnp.PyArray_DIM(x, dim):
-            return False
-    return True
+cdef int reduction_of(name) noexcept:
+    """The fs_reduction of a str, or -1."""
+    if type(name) is not str:
+        return -1
+    return FS_MEAN if name == "mean" else FS_SUM if name == "sum" else (
+        FS_NONE if name == "none" else -1)
 
 
-cdef object scalar(double value, int type_num):
-    """A NumPy scalar; without the warning of a conversion that overflows."""
-    cdef cnp.ndarray a = cnp.PyArray_EMPTY(0, NULL, type_num, 0)
-    if type_num == cnp.NPY_FLOAT32:
-        (<float *>cnp.PyArray_DATA(a))[0] = <float>value
-    else:
-        (<double *>cnp.PyArray_DATA(a))[0] = value
-    Py_INCREF(a)  # PyArray_Return takes a reference away
-    return cnp.PyArray_Return(a)
-
-
-def try_loss(x, targets, ignore_index, reduction, bint with_grad):
-    """The fast door: the reduced loss, or (loss, grad), of plain logits and labels, else None."""
+cdef object try_loss(x, targets, axis, ignore_index, reduction, threads, bint with_grad, out):
+    """The loss, or (loss, grad), of plain logits and labels over the last axis, else None."""
     cdef fs_call call
-    cdef cnp.ndarray logits, grad
-    cdef int axis
-    cdef int64_t index
-    if not is_plain_float(x) or not are_plain_labels(targets, <cnp.ndarray>x):
+    cdef cnp.ndarray logits, labels, losses, grad
+    cdef int count = plain_count(threads), overflow, last, reduced = reduction_of(reduction)
+    cdef int64_t ignored
+    if count < 0 or reduced < 0 or type(ignore_index) is not int:
         return None
-    if type(ignore_index) is not int or type(reduction) is not str:
+    ignored = PyLong_AsLongLongAndOverflow(ignore_index, &overflow)
+    if overflow or not is_plain_float(x) or not are_plain_labels(targets, <cnp.ndarray>x):
         return None
-    try:
-        index = ignore_index
-    except OverflowError:
+    logits, labels = <cnp.ndarray>x, <cnp.ndarray>targets
+    if not is_last(axis, logits):
         return None
-    logits = <cnp.ndarray>x
-    axis = cnp.PyArray_NDIM(logits) - 1
-    begin(&call, logits, axis, 0)
-    if call.n == 0 or not (reduction == "mean" or reduction == "sum"):
+    if out is not None and not (
+            is_plain_out(out, logits, cnp.PyArray_NDIM(logits))
+            and are_apart(<cnp.ndarray>out, labels)):
         return None
-    call.reduction = FS_MEAN if reduction == "mean" else FS_SUM
-    place(&call.target, <cnp.ndarray>targets, -1)
-    call.label.size = <int>cnp.PyArray_ITEMSIZE(<cnp.ndarray>targets)
-    call.label.is_signed = PyArray_ISSIGNED(<cnp.ndarray>targets)
-    ignore(&call, index)
-    call.op = FS_CROSS_ENTROPY
+    last = cnp.PyArray_NDIM(logits) - 1
+    begin(&call, logits, last, count)
+    call.op = FS_CROSS_ENTROPY_GRAD if with_grad else FS_CROSS_ENTROPY
+    call.reduction = <fs_reduction>reduced
+    place_labels(&call, labels, ignored)
+    if call.reduction == FS_NONE:
+        losses = new_result(logits, last)
+        place(&call.value, losses, -1)
     if with_grad:
-        call.op = FS_CROSS_ENTROPY_GRAD
-        grad = new_result(logits, axis + 1)
-        place(&call.y, grad, axis)
-    run(&call, targets)
-    loss = scalar(call.loss, cnp.PyArray_TYPE(logits))
+        grad = new_result(logits, last + 1) if out is None else <cnp.ndarray>out
+        place(&call.y, grad, last)
+    run(&call, labels)
+    loss = returned(losses) if call.reduction == FS_NONE else scalar(call.loss, logits)
     return (loss, grad) if with_grad else loss
+
+
+def unary_door(fs_op op):
+    """Decorator of the general softmax or log_softmax (op 0, 1): plain arrays go past it."""
+    def around(general):
+        def door(x, axis=-1, *, out=None, threads=None):
+            y = try_unary(op, x, axis, out, threads)
+            return y if y is not None else general(x, axis, out=out, threads=threads)
+        return functools.update_wrapper(door, general)
+    return around
+
+
+def logsumexp_door(general):
+    def door(x, axis=-1, *, keepdims=False, out=None, threads=None):
+        if keepdims is False:
+            y = try_unary(FS_LOGSUMEXP, x, axis, out, threads)
+            if y is not None:
+                return y
+        return general(x, axis, keepdims=keepdims, out=out, threads=threads)
+    return functools.update_wrapper(door, general)
+
+
+cdef inline bint is_zero(x) noexcept:
+    return type(x) is float and <double>x == 0.0
+
+
+def loss_door(general):
+    def door(logits, targets, *, axis=-1, weight=None, sample_weight=None, ignore_index=-100,
+             label_smoothing=0.0, z_loss=0.0, reduction="mean", normalizer=None, threads=None):
+        if (weight is None and sample_weight is None and normalizer is None
+                and is_zero(label_smoothing) and is_zero(z_loss)):
+            loss = try_loss(logits, targets, axis, ignore_index, reduction, threads, False, None)
+            if loss is not None:
+                return loss
+        return general(
+            logits, targets, axis=axis, weight=weight, sample_weight=sample_weight,
+            ignore_index=ignore_index, label_smoothing=label_smoothing, z_loss=z_loss,
+            reduction=reduction, normalizer=normalizer, threads=threads)
+    return functools.update_wrapper(door, general)
+
+
+def loss_and_grad_door(general):
+    def door(logits, targets, *, axis=-1, weight=None, sample_weight=None, ignore_index=-100,
+             label_smoothing=0.0, z_loss=0.0, reduction="mean", normalizer=None, threads=None,
+             grad_output=None, out=None):
+        if (weight is None and sample_weight is None and normalizer is None
+                and grad_output is None and is_zero(label_smoothing) and is_zero(z_loss)):
+            both = try_loss(logits, targets, axis, ignore_index, reduction, threads, True, out)
+            if both is not None:
+                return both
+        return general(
+            logits, targets, axis=axis, weight=weight, sample_weight=sample_weight,
+            ignore_index=ignore_index, label_smoothing=label_smoothing, z_loss=z_loss,
+            reduction=reduction, normalizer=normalizer, threads=threads, grad_output=grad_output,
+            out=out)
+    return functools.update_wrapper(door, general)
 
 
 def unary(int op, cnp.ndarray x, cnp.ndarray y, int axis, int threads):
@@ -443,21 +541,16 @@ def nll(x, axis, targets, **options):
     return cross_entropy(x, axis, targets, nll=True, **options)
 
 
-cdef int ignore(fs_call *call, ignore_index) except -1:
-    """Within the labels' 64 bits a value is its bits; beyond, no label can be meant."""
-    call.has_ignore = 1
-    try:
-        if call.label.is_signed or call.label.size < 8:
-            call.ignore_index = ignore_index
-        else:
-            call.ignore_index = <int64_t><uint64_t>ignore_index
-    except OverflowError:
-        call.has_ignore = 0
-    return 0
+cdef void place_labels(fs_call *call, cnp.ndarray labels, int64_t ignored) noexcept:
+    place(&call.target, labels, -1)
+    call.label.size = <int>cnp.PyArray_ITEMSIZE(labels)
+    call.label.is_signed = PyArray_ISSIGNED(labels)
+    call.has_ignore = ignored >= 0 or call.label.is_signed or call.label.size < 8
+    call.ignore_index = ignored
 
 
 def cross_entropy(cnp.ndarray x, int axis, cnp.ndarray targets, *, cnp.ndarray loss=None,
-                  cnp.ndarray grad=None, str reduction, ignore_index=-100,
+                  cnp.ndarray grad=None, str reduction, int64_t ignore_index=-100,
                   cnp.ndarray weight=None, cnp.ndarray sample_weight=None,
                   double label_smoothing=0.0, double z_loss=0.0, normalizer=None,
                   grad_output=None, int threads=0, bint nll=False):
@@ -467,16 +560,13 @@ def cross_entropy(cnp.ndarray x, int axis, cnp.ndarray targets, *, cnp.ndarray l
     cdef int dim
     begin(&call, x, axis, threads)
     call.op = FS_NLL if nll else FS_CROSS_ENTROPY if grad is None else FS_CROSS_ENTROPY_GRAD
-    call.reduction = (FS_MEAN if reduction == "mean" else FS_SUM if reduction == "sum" else FS_NONE)
+    call.reduction = <fs_reduction>reduction_of(reduction)
     call.smoothing = label_smoothing
     call.z_loss = z_loss
     if targets.dtype.kind == "f":
         place(&call.other, targets, axis)
     else:
-        place(&call.target, targets, -1)
-        call.label.size = <int>targets.itemsize
-        call.label.is_signed = targets.dtype.kind == "i"
-        ignore(&call, ignore_index)
+        place_labels(&call, targets, ignore_index)
     if loss is not None:
         place(&call.value, loss, -1)
     if grad is not None:

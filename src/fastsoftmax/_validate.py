@@ -226,24 +226,25 @@ def workspace(result, compute, in_place=(), apart=(), memory=np):
     """The array to compute into: `result` itself, or a scratch where that would be wrong.
 
     The inputs `in_place` may lie exactly where the result goes; any other overlap, with them or
-    with the arrays `apart`, needs the scratch, as do half precision and misalignment. `memory` has
-    NumPy's `empty` and `empty_like`, or those of a core.
+    with the arrays `apart`, needs the scratch, as do half precision and misalignment. With an array
+    made for the result no input can overlap, and none need be given. `memory` has NumPy's `empty`
+    and `empty_like`, or those of a core.
     """
     if (
         result.dtype.char == compute.char
         and result.flags.aligned
-        and all(_identical(result, a) or not _overlap(result, a) for a in in_place)
+        and all(not _overlap(result, a) or _identical(result, a) for a in in_place)
         and not any(_overlap(result, a) for a in apart)
     ):
-        return result.view(np.ndarray)
+        return result if type(result) is np.ndarray else result.view(np.ndarray)
     return memory.empty(result.shape, compute)
 
 
 def _identical(a, b):
-    return (
-        a.__array_interface__["data"][0] == b.__array_interface__["data"][0]
-        and a.shape == b.shape
+    return a is b or (
+        a.shape == b.shape
         and a.strides == b.strides
+        and a.__array_interface__["data"][0] == b.__array_interface__["data"][0]
     )
 
 
@@ -318,13 +319,15 @@ class LossCall:
         return a if a.dtype.char == wide.char else cast(a, wide)
 
     def _place_gradient(self, out, memory):
+        in_place, apart = [], []
         if out is None:
             out = memory.empty_like(self.x, self.dtype)
         else:
             check_out(out, self.x.shape, self.dtype)
-        factors = [v for v in self.options.values() if isinstance(v, np.ndarray)]
+            factors = [v for v in self.options.values() if isinstance(v, np.ndarray)]
+            in_place, apart = [self.x], [self.targets, *factors]
         self.result = out
-        self.grad = workspace(out, self.x.dtype, [self.x], [self.targets, *factors], memory)
+        self.grad = workspace(out, self.x.dtype, in_place, apart, memory)
 
     def run(self, engine):
         """Return the loss, or the loss and its gradient."""
