@@ -8,6 +8,8 @@ typedef struct {
     d_wide sum[D_PARTS]; /* times 2^(HEADROOM - K); NaN where a row has no softmax */
 } cols_state;
 
+#define MOST_GROUPS (FS_TILE / V_LANES) /* to a tile */
+
 FS_INLINE v_t cols_max(const real *tile, int64_t n)
 {
     v_t a = v_set1((real)-INFINITY), b = a;
@@ -194,7 +196,8 @@ FS_INLINE void cols_end(cols_sums *sums, int64_t n, cols_state *state)
     v_widen(state->max, max);
     for (int p = 0; p < D_PARTS; p++) {
         state->sum[p].high = d_if_finite(max[p], state->sum[p].high, d_set1(NAN));
-        state->sum[p].low = d_if_finite(max[p], state->sum[p].low, d_set1(0.0));
+        if (FS_F64)
+            state->sum[p].low = d_if_finite(max[p], state->sum[p].low, d_set1(0.0));
     }
 }
 
@@ -247,6 +250,32 @@ FS_INLINE void cols_sweep_largest(real *tile, int64_t n, cols_state *state)
     cols_sum_but(tile, n, found.max, found.index, state);
 }
 
+/* --- the end: float32 in plain float64 (finish_single.inc.h), float64 in two of them --- */
+
+FS_INLINE d_wide d_end_quotient(d_t a, d_wide b)
+{
+    return FS_F64 ? d_wide_quotient(a, b) : d_wide_of(d_div(a, b.high), d_set1(0.0));
+}
+
+FS_INLINE d_wide d_end_add(d_wide a, d_wide b)
+{
+    return FS_F64 ? d_wide_add(a, b) : d_wide_of(d_add(a.high, b.high), d_set1(0.0));
+}
+
+FS_INLINE d_wide d_end_scale(d_wide a, d_t power)
+{
+    return d_wide_of(d_mul(a.high, power), FS_F64 ? d_mul(a.low, power) : d_set1(0.0));
+}
+
+FS_INLINE d_wide_exp d_end_exp(d_wide z)
+{
+    if (FS_F64)
+        return d_exp_wide(z);
+    const d_exponential e = d_exp_short(z.high);
+    const d_wide_exp result = {d_wide_of(e.fraction, d_set1(0.0)), e.exponent};
+    return result;
+}
+
 /* log(1 + R) of a state whose pivot is the maximum, as log_ratio(). */
 FS_INLINE d_t cols_log_ratio(const cols_state *state, int p)
 {
@@ -254,6 +283,10 @@ FS_INLINE d_t cols_log_ratio(const cols_state *state, int p)
     v_widen(state->max, max);
     v_widen(state->shift, shift);
     v_widen(state->K, K);
+    if (!FS_F64) {
+        const d_t z = d_sub(shift[p], max[p]);
+        return d_loss_short(state->sum[p].high, K[p], z, d_exp_short(z));
+    }
     const d_wide_exp e = d_exp_wide(d_two_sum(shift[p], d_negative(max[p])));
     return d_log1p_scaled(d_wide_mul(state->sum[p], e.fraction),
                           d_add(d_sub(K[p], d_set1(HEADROOM)), e.exponent));
