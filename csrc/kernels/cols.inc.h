@@ -85,19 +85,13 @@ FS_INLINE v_t cols_shift(v_t max)
 /* --- the sum: column j mod COLUMNS of a row, as in sums.inc.h --- */
 
 typedef struct { d_t sum[COLUMNS][D_PARTS], error[COLUMNS][D_PARTS]; } cols_sums;
+typedef struct { v_t sum[COLUMNS], error[COLUMNS]; } cols_term_sums;
 
-/* A column's sum as float64: less what it started from, which is exact. */
-FS_INLINE void column_done(v_t sum, v_t error, int64_t c, cols_sums *sums)
+/* Less what a column started from, which is exact. */
+FS_INLINE void column_done(const term_sums *column, int64_t c, cols_term_sums *sums)
 {
-    d_t wide_sum[D_PARTS], wide_error[D_PARTS];
-    v_widen(sum, wide_sum);
-    v_widen(error, wide_error);
-    for (int p = 0; p < D_PARTS; p++) {
-        const d_t own = d_sub(wide_sum[p], d_set1((double)ABOVE));
-        sums->sum[c][p] = FS_F64 ? own : d_add(own, wide_error[p]);
-        if (FS_F64)
-            sums->error[c][p] = wide_error[p];
-    }
+    sums->sum[c] = v_sub(column->sum, v_set1(ABOVE));
+    sums->error[c] = column->error;
 }
 
 typedef struct {
@@ -140,7 +134,7 @@ FS_INLINE void clear_columns(term_sums *column)
 }
 
 /* Four columns at a time, down the classes; then what is short of four. */
-FS_INLINE void sum_cols(real *tile, int64_t n, const cols_plan *plan, cols_sums *sums)
+FS_INLINE void sum_cols(real *tile, int64_t n, const cols_plan *plan, cols_term_sums *sums)
 {
     for (int64_t c = 0; c < COLUMNS && c < n; c += 4) {
         term_sums column[4];
@@ -151,7 +145,7 @@ FS_INLINE void sum_cols(real *tile, int64_t n, const cols_plan *plan, cols_sums 
         for (int i = 0; i < 4 && j + i < n; i++)
             cols_terms(tile, j + i, 1, plan, &column[i]);
         for (int i = 0; i < 4; i++)
-            column_done(column[i].sum, column[i].error, c + i, sums);
+            column_done(&column[i], c + i, sums);
     }
 }
 
@@ -180,6 +174,59 @@ FS_SHARED void join_cols(cols_sums *sums, int64_t n, d_wide *total)
     }
 }
 
+/* Terms, one to a column, are whole multiples of ABOVE's last digit and so few digits that four of
+ * them have an exact sum in float32: the same as in float64. */
+FS_INLINE void join_exactly(v_t *sum, int64_t present, int64_t last)
+{
+    for (int64_t half = COLUMNS / 2; half >= last; half /= 2)
+        for (int64_t i = 0; i < half && i + half < present; i++)
+            sum[i] = v_add(sum[i], sum[i + half]);
+}
+
+FS_INLINE void join_wide(const v_t *sum, int64_t present, d_t *total)
+{
+    d_t wide_sum[COLUMNS][D_PARTS];
+    for (int64_t i = 0; i < present; i++)
+        v_widen(sum[i], wide_sum[i]);
+    for (int64_t half = COLUMNS / 2; half > 0; half /= 2)
+        for (int64_t i = 0; i < half && i + half < present; i++)
+            for (int p = 0; p < D_PARTS; p++)
+                wide_sum[i][p] = d_add(wide_sum[i][p], wide_sum[i + half][p]);
+    for (int p = 0; p < D_PARTS; p++)
+        total[p] = wide_sum[0][p];
+}
+
+/* Short of float64's errors: those of float32 are joined by themselves, as in terms_total(). */
+FS_INLINE void join_terms(cols_term_sums *sums, int64_t n, d_wide *total)
+{
+    const int64_t present = n < COLUMNS ? n : COLUMNS;
+#if FS_F64
+    cols_sums wide_sums;
+    for (int64_t i = 0; i < present; i++) {
+        wide_sums.sum[i][0] = sums->sum[i];
+        wide_sums.error[i][0] = sums->error[i];
+    }
+    join_cols(&wide_sums, n, total);
+#else
+    d_t sum[D_PARTS], error[D_PARTS];
+    for (int64_t half = COLUMNS / 2; half > 0; half /= 2)
+        for (int64_t i = 0; i < half && i + half < present; i++)
+            sums->error[i] = v_add(sums->error[i], sums->error[i + half]);
+    if (n <= 4) {
+        join_exactly(sums->sum, present, 1);
+        v_widen(sums->sum[0], sum);
+    } else if (n <= COLUMNS) {
+        join_exactly(sums->sum, present, 4);
+        join_wide(sums->sum, 4, sum);
+    } else {
+        join_wide(sums->sum, COLUMNS, sum);
+    }
+    v_widen(sums->error[0], error);
+    for (int p = 0; p < D_PARTS; p++)
+        total[p] = d_wide_of(d_add(sum[p], error[p]), d_set1(0.0));
+#endif
+}
+
 /* Shift, K and the powers of two for rows whose largest summed logits are `others`. */
 FS_INLINE void cols_begin(v_t max, v_t others, cols_plan *plan, cols_state *state)
 {
@@ -189,10 +236,10 @@ FS_INLINE void cols_begin(v_t max, v_t others, cols_plan *plan, cols_state *stat
     plan->scale = exp_scale_of(state->K);
 }
 
-FS_INLINE void cols_end(cols_sums *sums, int64_t n, cols_state *state)
+FS_INLINE void cols_end(cols_term_sums *sums, int64_t n, cols_state *state)
 {
     d_t max[D_PARTS];
-    join_cols(sums, n, state->sum);
+    join_terms(sums, n, state->sum);
     v_widen(state->max, max);
     for (int p = 0; p < D_PARTS; p++) {
         state->sum[p].high = d_if_finite(max[p], state->sum[p].high, d_set1(NAN));
@@ -204,7 +251,7 @@ FS_INLINE void cols_end(cols_sums *sums, int64_t n, cols_state *state)
 /* All terms, which take the logits' place. */
 FS_SHARED void cols_sweep_all(real *tile, int64_t n, cols_state *state)
 {
-    cols_sums sums;
+    cols_term_sums sums;
     cols_plan plan = {1, 0, v_set1(0), v_set1(0), exp_scale_of(v_set1(0))};
     const v_t max = cols_max(tile, n);
     cols_begin(max, max, &plan, state);
@@ -217,7 +264,7 @@ FS_SHARED void cols_sweep_all(real *tile, int64_t n, cols_state *state)
 FS_INLINE void cols_sweep_but(real *tile, int64_t n, v_t max, v_t pivot, int keep,
                               cols_state *state)
 {
-    cols_sums sums;
+    cols_term_sums sums;
     cols_plan plan = {keep, 1, pivot, v_set1(0), exp_scale_of(v_set1(0))};
     if (n <= COLUMNS) {
         cols_begin(max, cols_max_but(tile, n, pivot), &plan, state);

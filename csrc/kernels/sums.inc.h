@@ -84,6 +84,7 @@ FS_INLINE void terms_clear(term_sums *columns)
     }
 }
 
+/* What float32 has lost is so small that float32 holds it: joined by itself, a vector in lanes. */
 FS_INLINE wide terms_total(const term_sums *columns)
 {
     real sum[COLUMNS], error[COLUMNS];
@@ -96,5 +97,14 @@ FS_INLINE wide terms_total(const term_sums *columns)
         sums[i] = (double)sum[i] - (double)ABOVE; /* exact */
         errors[i] = (double)error[i];
     }
+#if FS_F64
     return join_columns(sums, errors);
+#else
+    for (int half = COLUMNS / 2; half > 0; half /= 2)
+        for (int i = 0; i < half; i++)
+            error[i] += error[i + half];
+    for (int half = COLUMNS / 2; half > 0; half /= 2)
+        fold_columns(sums, errors, half);
+    return wide_of(sums[0] + (double)error[0], 0.0);
+#endif
 }
