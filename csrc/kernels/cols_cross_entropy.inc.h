@@ -11,23 +11,25 @@ typedef struct {
     double loss[V_LANES], lse[V_LANES];
     real at_target[V_LANES]; /* of the gradient */
     real high[V_LANES], low[V_LANES], lift[2][V_LANES];
-    int counted[V_LANES];
+    int counted[V_LANES], all_counted;
 } cols_group;
 
 FS_INLINE void begin_group(const fs_rows *rows, const tile_map *map, int64_t g, int grad,
                            const real *tile, cols_group *group)
 {
     int64_t row = first_row(map, g);
+    group->all_counted = 1;
     for (int l = 0; l < V_LANES; l++, row += map->fold) {
-        const int counted = row < rows->rows && rows->target[row] >= 0;
-        const int64_t target = counted ? rows->target[row] : 0;
-        group->counted[l] = counted;
+        const int64_t given = row < rows->rows ? rows->target[row] : -1;
+        const int64_t target = given < 0 ? 0 : given;
+        group->counted[l] = given >= 0;
+        group->all_counted &= given >= 0;
         group->at[l] = target * V_LANES + l;
         group->target[l] = (real)target;
         group->logit[l] = tile[group->at[l]];
         if (grad) {
-            group->factor[l] = counted ? rows->factor[row] : 0.0;
-            group->z_factor[l] = counted ? rows->z_factor[row] : 0.0;
+            group->factor[l] = given >= 0 ? rows->factor[row] : 0.0;
+            group->z_factor[l] = given >= 0 ? rows->z_factor[row] : 0.0;
         }
     }
 }
@@ -173,23 +175,29 @@ FS_INLINE void finish_group(const cols_state *state, double z_loss, int grad, co
         grad_factors(target, lse, z_loss, group);
 }
 
+/* What stands at the targets: in short rows blended in, as in cols_sweep_but(). */
 FS_INLINE void write_gradient(real *tile, int64_t n, const cols_group *group)
 {
     const v_t high = v_load(group->high), low = v_load(group->low), one = v_set1(1);
     const v_t first = v_load(group->lift[0]), second = v_load(group->lift[1]);
+    const v_t target = v_load(group->target), at_target = v_load(group->at_target);
     const uint32_t all = (uint32_t)((UINT64_C(1) << V_LANES) - 1);
     const int lifted = (v_eq_bits(first, one) & v_eq_bits(second, one)) != all;
     for (int64_t j = 0; j < n; j++) {
         v_t t = v_load(tile + j * V_LANES);
         if (lifted)
             t = v_mul(v_mul(t, first), second);
-        v_store(tile + j * V_LANES, times_factor(t, high, low));
+        t = times_factor(t, high, low);
+        if (n <= COLUMNS)
+            t = v_select(v_eq(target, v_set1((real)j)), at_target, t);
+        v_store(tile + j * V_LANES, t);
     }
-    for (int l = 0; l < V_LANES; l++) {
-        tile[group->at[l]] = group->at_target[l];
+    if (n > COLUMNS)
+        for (int l = 0; l < V_LANES; l++)
+            tile[group->at[l]] = group->at_target[l];
+    for (int l = 0; !group->all_counted && l < V_LANES; l++)
         for (int64_t j = 0; !group->counted[l] && j < n; j++)
             tile[j * V_LANES + l] = 0;
-    }
 }
 
 FS_INLINE void take_losses(const fs_rows *rows, const tile_map *map, int64_t g,
@@ -198,7 +206,8 @@ FS_INLINE void take_losses(const fs_rows *rows, const tile_map *map, int64_t g,
     int64_t row = first_row(map, g);
     for (int l = 0; l < V_LANES && row < rows->rows; l++, row += map->fold) {
         rows->value[row] = group->counted[l] ? group->loss[l] : 0.0;
-        rows->lse[row] = group->counted[l] ? group->lse[l] : 0.0;
+        if (rows->z_loss != 0.0)
+            rows->lse[row] = group->counted[l] ? group->lse[l] : 0.0;
     }
 }
 
