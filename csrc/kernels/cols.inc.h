@@ -260,9 +260,17 @@ FS_SHARED void cols_sweep_all(real *tile, int64_t n, cols_state *state)
 }
 
 /* All but the pivots. Short rows blend their terms out: scalar stores that vector loads have to wait
- * for cost more than that. In longer rows they do not. */
-FS_INLINE void cols_sweep_but(real *tile, int64_t n, v_t max, v_t pivot, int keep,
-                              cols_state *state)
+ * for cost more than that. In longer rows they do not, and least if other groups' come in between:
+ * first take_pivots() for all, then the sweeps. */
+FS_INLINE void take_pivots(real *tile, int64_t n, v_t pivot, taken_out *out)
+{
+    if (n > COLUMNS)
+        take_out(tile, pivot, out);
+}
+
+/* max: of all logits, or of longer rows, any that are known. */
+FS_INLINE void cols_sweep_but(real *tile, int64_t n, v_t max, v_t pivot, const taken_out *out,
+                              int keep, cols_state *state)
 {
     cols_term_sums sums;
     cols_plan plan = {keep, 1, pivot, v_set1(0), exp_scale_of(v_set1(0))};
@@ -270,31 +278,39 @@ FS_INLINE void cols_sweep_but(real *tile, int64_t n, v_t max, v_t pivot, int kee
         cols_begin(max, cols_max_but(tile, n, pivot), &plan, state);
         sum_cols(tile, n, &plan, &sums);
     } else {
-        taken_out out;
-        take_out(tile, pivot, &out);
+        const v_t others = cols_max(tile, n);
         plan.has_pivot = 0;
-        cols_begin(max, cols_max(tile, n), &plan, state);
+        cols_begin(v_max(max, others), others, &plan, state);
         sum_cols(tile, n, &plan, &sums);
-        put_back(tile, &out);
+        put_back(tile, out);
     }
     cols_end(&sums, n, state);
 }
 
 /* One copy of each for all losses. */
-FS_SHARED void cols_sum_but(real *tile, int64_t n, v_t max, v_t pivot, cols_state *state)
+FS_SHARED void cols_sum_but(real *tile, int64_t n, v_t max, v_t pivot, const taken_out *out,
+                            cols_state *state)
 {
-    cols_sweep_but(tile, n, max, pivot, 0, state);
+    cols_sweep_but(tile, n, max, pivot, out, 0, state);
 }
 
-FS_SHARED void cols_keep_but(real *tile, int64_t n, v_t max, v_t pivot, cols_state *state)
+FS_SHARED void cols_keep_but(real *tile, int64_t n, v_t max, v_t pivot, const taken_out *out,
+                             cols_state *state)
 {
-    cols_sweep_but(tile, n, max, pivot, 1, state);
+    cols_sweep_but(tile, n, max, pivot, out, 1, state);
 }
 
-FS_INLINE void cols_sweep_largest(real *tile, int64_t n, cols_state *state)
+/* All groups of a tile, their largest logits left out. */
+FS_INLINE void cols_sweep_largest(real *tile, int64_t n, int64_t groups, cols_state *state)
 {
-    const cols_largest found = find_largest(tile, n);
-    cols_sum_but(tile, n, found.max, found.index, state);
+    cols_largest found[MOST_GROUPS];
+    taken_out out[MOST_GROUPS];
+    for (int64_t g = 0; g < groups; g++) {
+        found[g] = find_largest(tile + g * n * V_LANES, n);
+        take_pivots(tile + g * n * V_LANES, n, found[g].index, &out[g]);
+    }
+    for (int64_t g = 0; g < groups; g++)
+        cols_sum_but(tile + g * n * V_LANES, n, found[g].max, found[g].index, &out[g], &state[g]);
 }
 
 /* --- the end: float32 in plain float64 (finish_single.inc.h), float64 in two of them --- */

@@ -35,13 +35,16 @@ FS_INLINE void begin_group(const fs_rows *rows, const tile_map *map, int64_t g, 
 }
 
 /* As sweep_target(): the sum of the others. */
-FS_INLINE void sweep_targets(real *tile, int64_t n, int keep, cols_group *group, cols_state *state)
+FS_INLINE void sweep_targets(real *tile, int64_t n, int keep, const taken_out *out,
+                             cols_group *group, cols_state *state)
 {
-    v_widen(v_load(group->logit), group->wide_logit);
+    const v_t target = v_load(group->target), logit = v_load(group->logit);
+    const v_t max = n > COLUMNS ? logit : cols_max(tile, n);
+    v_widen(logit, group->wide_logit);
     if (keep)
-        cols_keep_but(tile, n, cols_max(tile, n), v_load(group->target), state);
+        cols_keep_but(tile, n, max, target, out, state);
     else
-        cols_sum_but(tile, n, cols_max(tile, n), v_load(group->target), state);
+        cols_sum_but(tile, n, max, target, out, state);
 }
 
 typedef struct {
@@ -220,10 +223,13 @@ FS_SHARED void cross_entropy_tile(const fs_rows *rows, int grad)
     real *tile = (real *)rows->tile;
     cols_group group[MOST_GROUPS];
     cols_state state[MOST_GROUPS];
+    taken_out out[MOST_GROUPS];
     for (int64_t g = 0; g < map.groups; g++)
         begin_group(rows, &map, g, grad, tile + g * step, &group[g]);
     for (int64_t g = 0; g < map.groups; g++)
-        sweep_targets(tile + g * step, rows->n, grad, &group[g], &state[g]);
+        take_pivots(tile + g * step, rows->n, v_load(group[g].target), &out[g]);
+    for (int64_t g = 0; g < map.groups; g++)
+        sweep_targets(tile + g * step, rows->n, grad, &out[g], &group[g], &state[g]);
     for (int64_t g = 0; g < map.groups; g++)
         finish_group(&state[g], rows->z_loss, grad, &group[g]);
     for (int64_t g = 0; g < map.groups; g++)

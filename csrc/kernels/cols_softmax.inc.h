@@ -46,8 +46,7 @@ static void log_softmax_cols(const fs_rows *rows)
     const int64_t n = rows->n;
     real *tile = (real *)rows->tile;
     cols_state state[MOST_GROUPS];
-    for (int64_t g = 0; g < map.groups; g++)
-        cols_sweep_largest(tile + g * n * V_LANES, n, &state[g]);
+    cols_sweep_largest(tile, n, map.groups, state);
     for (int64_t g = 0; g < map.groups; g++)
         end_logs_group(tile + g * n * V_LANES, n, &state[g]);
     store_tile(rows, &map);
@@ -83,10 +82,8 @@ FS_INLINE void end_logsumexp_group(const fs_rows *rows, const tile_map *map, int
 static void logsumexp_cols(const fs_rows *rows)
 {
     const tile_map map = load_tile(rows);
-    real *tile = (real *)rows->tile;
     cols_state state[MOST_GROUPS];
-    for (int64_t g = 0; g < map.groups; g++)
-        cols_sweep_largest(tile + g * rows->n * V_LANES, rows->n, &state[g]);
+    cols_sweep_largest((real *)rows->tile, rows->n, map.groups, state);
     for (int64_t g = 0; g < map.groups; g++)
         end_logsumexp_group(rows, &map, g, &state[g]);
 }
