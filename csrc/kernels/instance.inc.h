@@ -29,6 +29,7 @@
 #include "../math/finish_single.inc.h"
 #undef W
 #include "tile.inc.h"
+#include "cols_sums.inc.h"
 #include "cols.inc.h"
 #include "cols_softmax.inc.h"
 #include "cols_cross_entropy.inc.h"
