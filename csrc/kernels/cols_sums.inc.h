@@ -2,13 +2,19 @@
  * are joined by one tree, as in sums.inc.h. */
 
 typedef struct { d_t sum[COLUMNS][D_PARTS], error[COLUMNS][D_PARTS]; } cols_sums;
+#if FS_F64
+typedef cols_sums cols_term_sums;
+#define OF_COLUMN(sums, c) (sums)[c][0]
+#else
 typedef struct { v_t sum[COLUMNS], error[COLUMNS]; } cols_term_sums;
+#define OF_COLUMN(sums, c) (sums)[c]
+#endif
 
 /* Less what a column started from, which is exact. */
 FS_INLINE void column_done(const term_sums *column, int64_t c, cols_term_sums *sums)
 {
-    sums->sum[c] = v_sub(column->sum, v_set1(ABOVE));
-    sums->error[c] = column->error;
+    OF_COLUMN(sums->sum, c) = v_sub(column->sum, v_set1(ABOVE));
+    OF_COLUMN(sums->error, c) = column->error;
 }
 
 typedef struct {
@@ -91,6 +97,7 @@ FS_SHARED void join_cols(cols_sums *sums, int64_t n, d_wide *total)
     }
 }
 
+#if !FS_F64
 /* Terms, one to a column, are whole multiples of ABOVE's last digit and so few digits that four of
  * them have an exact sum in float32: the same as in float64. */
 FS_INLINE void join_exactly(v_t *sum, int64_t present, int64_t last)
@@ -112,19 +119,15 @@ FS_INLINE void join_wide(const v_t *sum, int64_t present, d_t *total)
     for (int p = 0; p < D_PARTS; p++)
         total[p] = wide_sum[0][p];
 }
+#endif
 
-/* Short of float64's errors: those of float32 are joined by themselves, as in terms_total(). */
+/* float32's errors are joined by themselves, as in terms_total(). */
 FS_INLINE void join_terms(cols_term_sums *sums, int64_t n, d_wide *total)
 {
-    const int64_t present = n < COLUMNS ? n : COLUMNS;
 #if FS_F64
-    cols_sums wide_sums;
-    for (int64_t i = 0; i < present; i++) {
-        wide_sums.sum[i][0] = sums->sum[i];
-        wide_sums.error[i][0] = sums->error[i];
-    }
-    join_cols(&wide_sums, n, total);
+    join_cols(sums, n, total);
 #else
+    const int64_t present = n < COLUMNS ? n : COLUMNS;
     d_t sum[D_PARTS], error[D_PARTS];
     for (int64_t half = COLUMNS / 2; half > 0; half /= 2)
         for (int64_t i = 0; i < half && i + half < present; i++)
