@@ -173,6 +173,18 @@ static void run_tile(fs_plan *p, int64_t row, int64_t count, const int64_t *offs
                    fs_layout_step(&p->layout, FS_AT_Y), call->n, call->y.class_stride, p->size);
 }
 
+/* Rows side by side are written past the caches by vectors that are aligned: a tile ends where the
+ * next one can begin with such a vector. */
+static int64_t aligned_count(const fs_plan *p, int64_t count, const int64_t *offsets)
+{
+    const int64_t width = p->kernels->lanes * p->size;
+    if (!p->cols || !p->stream || fs_layout_step(&p->layout, FS_AT_Y) != p->size)
+        return count;
+    const uintptr_t end = (uintptr_t)(p->call->y.data + offsets[FS_AT_Y] + count * p->size);
+    const int64_t over = (int64_t)(end % (uintptr_t)width) / p->size;
+    return over < count ? count - over : count;
+}
+
 static void run_chunks(void *context, int thread, int threads)
 {
     fs_plan *p = context;
@@ -182,7 +194,8 @@ static void run_chunks(void *context, int thread, int threads)
     const int64_t end = at_most(last * p->chunk, p->layout.rows);
     for (int64_t row = first * p->chunk; row < end;) {
         const int64_t even = fs_layout_locate(&p->layout, row, offsets);
-        const int64_t count = at_most(at_most(even, end - row), p->tile);
+        const int64_t most = at_most(at_most(even, end - row), p->tile);
+        const int64_t count = most == p->tile ? aligned_count(p, most, offsets) : most;
         run_tile(p, row, count, offsets, scratch, exponents);
         row += count;
     }

@@ -5,7 +5,7 @@
 enum {
     CHUNK_ELEMENTS = 4096,       /* at least */
     GATHER_BYTES = 256 * 1024,   /* of a tile copied to lie contiguous */
-    COLS_CLASSES = 128,          /* contiguous rows up to this length go side by side */
+    COLS_CLASSES = 256,          /* contiguous rows up to this length go side by side */
     KEEP_BYTES = 512 * 1024      /* rows up to this size keep their terms: half a second-level cache */
 };
 

@@ -10,7 +10,6 @@
 
 enum {
     FS_MAX_CHUNKS = 256,
-    FS_TILE = 128,         /* rows a kernel call, at most */
     FS_THREAD_ELEMENTS = 16384, /* work that pays for waking one more thread */
     FS_STACK_BLOCKS = 64,  /* of a row that keeps its terms, at most */
     FS_COLS_BYTES = 16 * 1024, /* of a tile of rows side by side: it is gone through three times */

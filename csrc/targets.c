@@ -93,6 +93,8 @@ void fs_targets_tile(const fs_call *call, const fs_layout *layout, const int64_t
     const int64_t grad_step = fs_layout_step(layout, FS_AT_GRAD_OUTPUT);
     const double *class_weight = with_class_weight && call->target.data ? call->weight : 0;
     read_targets(call, layout, offsets, count, divisor, target);
+    if (!fs_is_weighted(call) && call->op != FS_CROSS_ENTROPY_GRAD && call->z_loss == 0.0)
+        return; /* nobody asks for factors that are all one */
     if (!fs_is_weighted(call) && !(call->grad_output.data && grad_step)) { /* one for all */
         const double outer = read_weight(&call->grad_output, offsets[FS_AT_GRAD_OUTPUT]);
         const double factor = divisor == 0.0 ? 0.0 : outer / divisor;

@@ -35,13 +35,16 @@ def assert_as_published(errors, bits):
 
 
 @pytest.mark.parametrize(
-    "header, prefix, terms, steps",
-    [("format_f32.h", "EXP_C", 4, 8), ("finish_constants.h", "EXP_F64_C", 11, 1)],
+    "header, prefix, terms, steps, stated",
+    [
+        ("format_f32.h", "EXP_C", 4, 8, "format_f32.h"),
+        ("finish_constants.h", "EXP_F64_C", 11, 1, "format_f64.h"),
+        ("finish_constants.h", "EXP_SHORT_C", 8, 1, "finish_constants.h"),
+    ],
 )
-def test_exp_polynomial(header, prefix, terms, steps):
+def test_exp_polynomial(header, prefix, terms, steps, stated):
     """On its interval the polynomial is as near to e^r as the comment beside it says."""
     values = constants(header)
-    stated = header if steps == 8 else "format_f64.h"
     with mp.workprec(200):
         reach = mp.log(2) / (2 * steps) + mp.mpf("0.001")
         errors = []
@@ -52,7 +55,11 @@ def test_exp_polynomial(header, prefix, terms, steps):
     assert_as_published(errors, published(stated, r"e\^r"))
 
 
-def test_log_polynomial():
+@pytest.mark.parametrize("prefix, terms, formula", [
+    ("LOG_L", 7, r"log\(1\+f\)"), ("LOG_SHORT_L", 4, r"short: log\(1 \+ f\)"),
+])  # fmt: skip
+def test_log_polynomial(prefix, terms, formula):
+    """f - f^2/2 + s (f^2/2 + z L(z)), which is 2 s + s z L(z)."""
     values = constants("finish_constants.h")
     with mp.workprec(200):
         errors = []
@@ -62,10 +69,9 @@ def test_log_polynomial():
             if f == 0:
                 continue
             s = f / (2 + f)
-            tail = mp.fsum(values[f"LOG_L{k}"] * s ** (2 * k + 2) for k in range(7))
-            log = f - f**2 / 2 + s * (f**2 / 2 + tail)
-            errors.append(abs(log / mp.log1p(f) - 1))
-    assert_as_published(errors, published("finish_constants.h", r"log\(1\+f\)"))
+            tail = mp.fsum(values[f"{prefix}{k}"] * s ** (2 * k + 2) for k in range(terms))
+            errors.append(abs((2 * s + s * tail) / mp.log1p(f) - 1))
+    assert_as_published(errors, published("finish_constants.h", formula))
 
 
 def test_ln2_in_two_parts():

@@ -41,7 +41,7 @@ def check(x, labels):
             assert same_bits(np.where(np.isnan(a), np.nan, a), np.where(np.isnan(b), np.nan, b))
 
 
-@pytest.mark.parametrize("n", [*range(1, 36), 63, 64, 65, 100, 127, 128])
+@pytest.mark.parametrize("n", [*range(1, 36), 63, 64, 65, 100, 128, 200, 256])
 def test_every_length_and_number_of_rows(n, dtype, isa, rng):
     for rows in (2, 3, 5, 8, 16, 17, 31, 33, 64):
         x = (rng.normal(size=(rows, n)) * rng.choice([1, 10, 80, 1e5], (rows, 1))).astype(dtype)
@@ -151,7 +151,7 @@ def check_mixed(x, targets, options, factors):
 
 @each_scheme
 def test_mixed_of_every_length(scheme, dtype, isa, rng):
-    lengths = [*range(1, 20), 31, 32, 33, 47, 63, 64, 65, 97, 127, 128, 129, 130]
+    lengths = [*range(1, 20), 31, 32, 33, 47, 63, 64, 65, 97, 127, 128, 129, 255, 256, 257]
     for n in lengths[:: 4 if isa == "scalar" else 1]:
         rows = int(rng.choice([2, 8, 15, 16, 19, 33]))
         x = rng.normal(size=(rows, n)) * rng.choice([1, 10, 80, 1e5], (rows, 1))

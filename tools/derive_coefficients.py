@@ -181,6 +181,14 @@ def main():
     print(f"\n/* log(1+f): relative error 2^{mp.nstr(mp.log(error, 2), 5)} */")
     for i, c in enumerate(coefficients):
         show(f"LOG_F64_L{i}", c, np.float64)
+    coefficients, error = exp_polynomial(8, np.float64, 1)
+    print(f"\n/* float32's ends: e^r, relative error 2^{mp.nstr(mp.log(error, 2), 5)} */")
+    for i, c in enumerate(coefficients):
+        show(f"EXP_SHORT_C{i + 2}", c, np.float64)
+    coefficients, error = log_polynomial(3, np.float64)
+    print(f"\n/* float32's ends: log(1+f), relative error 2^{mp.nstr(mp.log(error, 2), 5)} */")
+    for i, c in enumerate(coefficients):
+        show(f"LOG_SHORT_L{i}", c, np.float64)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,8 @@ typedef struct {
     d_wide sum[D_PARTS]; /* times 2^(HEADROOM - K); NaN where a row has no softmax */
 } cols_state;
 
+#define MOST_GROUPS (FS_TILE / V_LANES) /* to a tile */
+
 FS_INLINE v_t cols_max(const real *tile, int64_t n)
 {
     v_t a = v_set1((real)-INFINITY), b = a;
@@ -80,104 +82,6 @@ FS_INLINE v_t cols_shift(v_t max)
     return v_select(v_eq(v_sub(max, max), zero), huge, zero);
 }
 
-/* --- the sum: column j mod COLUMNS of a row, as in sums.inc.h --- */
-
-typedef struct { d_t sum[COLUMNS][D_PARTS], error[COLUMNS][D_PARTS]; } cols_sums;
-
-/* A column's sum as float64: less what it started from, which is exact. */
-FS_INLINE void column_done(v_t sum, v_t error, int64_t c, cols_sums *sums)
-{
-    d_t wide_sum[D_PARTS], wide_error[D_PARTS];
-    v_widen(sum, wide_sum);
-    v_widen(error, wide_error);
-    for (int p = 0; p < D_PARTS; p++) {
-        const d_t own = d_sub(wide_sum[p], d_set1((double)ABOVE));
-        sums->sum[c][p] = FS_F64 ? own : d_add(own, wide_error[p]);
-        if (FS_F64)
-            sums->error[c][p] = wide_error[p];
-    }
-}
-
-typedef struct {
-    int keep;  /* the terms take the logits' place; known to the compiler, as is has_pivot */
-    int has_pivot;
-    v_t pivot; /* a class of each row whose term is 0 */
-    v_t shift;
-    exp_scale scale;
-} cols_plan;
-
-/* Takes up the terms of classes j to j + count - 1, count being known to the compiler, into as many
- * columns; that of the pivot is 0. */
-FS_INLINE void cols_terms(real *tile, int64_t j, int count, const cols_plan *plan,
-                          term_sums *column)
-{
-    v_t x[4];
-    exp_parts e[4];
-    for (int i = 0; i < count; i++)
-        x[i] = v_sub(v_load(tile + (j + i) * V_LANES), plan->shift);
-    if (count == 4)
-        exp_parted4(x, &plan->scale, e);
-    else
-        e[0] = exp_parted(x[0], &plan->scale);
-    for (int i = 0; i < count; i++) {
-        if (plan->has_pivot)
-            e[i].power = v_select(v_eq(plan->pivot, v_set1((real)(j + i))), v_set1(0), e[i].power);
-        const v_t term = exp_joined(e[i]);
-        if (plan->keep)
-            v_store(tile + (j + i) * V_LANES, term);
-        terms_add(&column[i], e[i], term);
-    }
-}
-
-FS_INLINE void clear_columns(term_sums *column)
-{
-    for (int i = 0; i < 4; i++) {
-        column[i].sum = v_set1(ABOVE);
-        column[i].error = v_set1(0);
-    }
-}
-
-/* Four columns at a time, down the classes; then what is short of four. */
-FS_INLINE void sum_cols(real *tile, int64_t n, const cols_plan *plan, cols_sums *sums)
-{
-    for (int64_t c = 0; c < COLUMNS && c < n; c += 4) {
-        term_sums column[4];
-        int64_t j = c;
-        clear_columns(column);
-        for (; j + 4 <= n; j += COLUMNS)
-            cols_terms(tile, j, 4, plan, column);
-        for (int i = 0; i < 4 && j + i < n; i++)
-            cols_terms(tile, j + i, 1, plan, &column[i]);
-        for (int i = 0; i < 4; i++)
-            column_done(column[i].sum, column[i].error, c + i, sums);
-    }
-}
-
-/* Columns joined by halves; those that a short row does not have are zero. */
-FS_SHARED void join_cols(cols_sums *sums, int64_t n, d_wide *total)
-{
-    const int64_t present = n < COLUMNS ? n : COLUMNS;
-    for (int64_t half = COLUMNS / 2; half > 0; half /= 2)
-        for (int64_t i = 0; i < half && i + half < present; i++)
-            for (int p = 0; p < D_PARTS; p++) {
-#if FS_F64
-                const d_wide pair = d_two_sum(sums->sum[i][p], sums->sum[i + half][p]);
-                const d_t error = d_add(sums->error[i][p], sums->error[i + half][p]);
-                sums->sum[i][p] = pair.high;
-                sums->error[i][p] = d_add(error, pair.low);
-#else
-                sums->sum[i][p] = d_add(sums->sum[i][p], sums->sum[i + half][p]);
-#endif
-            }
-    for (int p = 0; p < D_PARTS; p++) {
-        total[p] = d_wide_of(sums->sum[0][p], d_set1(0.0));
-        if (FS_F64) { /* of inf or NaN the errors are NaN */
-            const d_t error = d_if_finite(total[p].high, sums->error[0][p], d_set1(0.0));
-            total[p] = d_wide_add(total[p], d_wide_of(error, d_set1(0.0)));
-        }
-    }
-}
-
 /* Shift, K and the powers of two for rows whose largest summed logits are `others`. */
 FS_INLINE void cols_begin(v_t max, v_t others, cols_plan *plan, cols_state *state)
 {
@@ -187,21 +91,22 @@ FS_INLINE void cols_begin(v_t max, v_t others, cols_plan *plan, cols_state *stat
     plan->scale = exp_scale_of(state->K);
 }
 
-FS_INLINE void cols_end(cols_sums *sums, int64_t n, cols_state *state)
+FS_INLINE void cols_end(cols_term_sums *sums, int64_t n, cols_state *state)
 {
     d_t max[D_PARTS];
-    join_cols(sums, n, state->sum);
+    join_terms(sums, n, state->sum);
     v_widen(state->max, max);
     for (int p = 0; p < D_PARTS; p++) {
         state->sum[p].high = d_if_finite(max[p], state->sum[p].high, d_set1(NAN));
-        state->sum[p].low = d_if_finite(max[p], state->sum[p].low, d_set1(0.0));
+        if (FS_F64)
+            state->sum[p].low = d_if_finite(max[p], state->sum[p].low, d_set1(0.0));
     }
 }
 
 /* All terms, which take the logits' place. */
 FS_SHARED void cols_sweep_all(real *tile, int64_t n, cols_state *state)
 {
-    cols_sums sums;
+    cols_term_sums sums;
     cols_plan plan = {1, 0, v_set1(0), v_set1(0), exp_scale_of(v_set1(0))};
     const v_t max = cols_max(tile, n);
     cols_begin(max, max, &plan, state);
@@ -210,41 +115,83 @@ FS_SHARED void cols_sweep_all(real *tile, int64_t n, cols_state *state)
 }
 
 /* All but the pivots. Short rows blend their terms out: scalar stores that vector loads have to wait
- * for cost more than that. In longer rows they do not. */
-FS_INLINE void cols_sweep_but(real *tile, int64_t n, v_t max, v_t pivot, int keep,
-                              cols_state *state)
+ * for cost more than that. In longer rows they do not, and least if other groups' come in between:
+ * first take_pivots() for all, then the sweeps. */
+FS_INLINE void take_pivots(real *tile, int64_t n, v_t pivot, taken_out *out)
 {
-    cols_sums sums;
+    if (n > COLUMNS)
+        take_out(tile, pivot, out);
+}
+
+/* max: of all logits, or of longer rows, any that are known. */
+FS_INLINE void cols_sweep_but(real *tile, int64_t n, v_t max, v_t pivot, const taken_out *out,
+                              int keep, cols_state *state)
+{
+    cols_term_sums sums;
     cols_plan plan = {keep, 1, pivot, v_set1(0), exp_scale_of(v_set1(0))};
     if (n <= COLUMNS) {
         cols_begin(max, cols_max_but(tile, n, pivot), &plan, state);
         sum_cols(tile, n, &plan, &sums);
     } else {
-        taken_out out;
-        take_out(tile, pivot, &out);
+        const v_t others = cols_max(tile, n);
         plan.has_pivot = 0;
-        cols_begin(max, cols_max(tile, n), &plan, state);
+        cols_begin(v_max(max, others), others, &plan, state);
         sum_cols(tile, n, &plan, &sums);
-        put_back(tile, &out);
+        put_back(tile, out);
     }
     cols_end(&sums, n, state);
 }
 
 /* One copy of each for all losses. */
-FS_SHARED void cols_sum_but(real *tile, int64_t n, v_t max, v_t pivot, cols_state *state)
+FS_SHARED void cols_sum_but(real *tile, int64_t n, v_t max, v_t pivot, const taken_out *out,
+                            cols_state *state)
 {
-    cols_sweep_but(tile, n, max, pivot, 0, state);
+    cols_sweep_but(tile, n, max, pivot, out, 0, state);
 }
 
-FS_SHARED void cols_keep_but(real *tile, int64_t n, v_t max, v_t pivot, cols_state *state)
+FS_SHARED void cols_keep_but(real *tile, int64_t n, v_t max, v_t pivot, const taken_out *out,
+                             cols_state *state)
 {
-    cols_sweep_but(tile, n, max, pivot, 1, state);
+    cols_sweep_but(tile, n, max, pivot, out, 1, state);
 }
 
-FS_INLINE void cols_sweep_largest(real *tile, int64_t n, cols_state *state)
+/* All groups of a tile, their largest logits left out. */
+FS_INLINE void cols_sweep_largest(real *tile, int64_t n, int64_t groups, cols_state *state)
 {
-    const cols_largest found = find_largest(tile, n);
-    cols_sum_but(tile, n, found.max, found.index, state);
+    cols_largest found[MOST_GROUPS];
+    taken_out out[MOST_GROUPS];
+    for (int64_t g = 0; g < groups; g++) {
+        found[g] = find_largest(tile + g * n * V_LANES, n);
+        take_pivots(tile + g * n * V_LANES, n, found[g].index, &out[g]);
+    }
+    for (int64_t g = 0; g < groups; g++)
+        cols_sum_but(tile + g * n * V_LANES, n, found[g].max, found[g].index, &out[g], &state[g]);
+}
+
+/* --- the end: float32 in plain float64 (finish_single.inc.h), float64 in two of them --- */
+
+FS_INLINE d_wide d_end_quotient(d_t a, d_wide b)
+{
+    return FS_F64 ? d_wide_quotient(a, b) : d_wide_of(d_div(a, b.high), d_set1(0.0));
+}
+
+FS_INLINE d_wide d_end_add(d_wide a, d_wide b)
+{
+    return FS_F64 ? d_wide_add(a, b) : d_wide_of(d_add(a.high, b.high), d_set1(0.0));
+}
+
+FS_INLINE d_wide d_end_scale(d_wide a, d_t power)
+{
+    return d_wide_of(d_mul(a.high, power), FS_F64 ? d_mul(a.low, power) : d_set1(0.0));
+}
+
+FS_INLINE d_wide_exp d_end_exp(d_wide z)
+{
+    if (FS_F64)
+        return d_exp_wide(z);
+    const d_exponential e = d_exp_short(z.high);
+    const d_wide_exp result = {d_wide_of(e.fraction, d_set1(0.0)), e.exponent};
+    return result;
 }
 
 /* log(1 + R) of a state whose pivot is the maximum, as log_ratio(). */
@@ -254,6 +201,10 @@ FS_INLINE d_t cols_log_ratio(const cols_state *state, int p)
     v_widen(state->max, max);
     v_widen(state->shift, shift);
     v_widen(state->K, K);
+    if (!FS_F64) {
+        const d_t z = d_sub(shift[p], max[p]);
+        return d_loss_short(state->sum[p].high, K[p], z, d_exp_short(z));
+    }
     const d_wide_exp e = d_exp_wide(d_two_sum(shift[p], d_negative(max[p])));
     return d_log1p_scaled(d_wide_mul(state->sum[p], e.fraction),
                           d_add(d_sub(K[p], d_set1(HEADROOM)), e.exponent));

@@ -11,35 +11,40 @@ typedef struct {
     double loss[V_LANES], lse[V_LANES];
     real at_target[V_LANES]; /* of the gradient */
     real high[V_LANES], low[V_LANES], lift[2][V_LANES];
-    int counted[V_LANES];
+    int counted[V_LANES], all_counted;
 } cols_group;
 
 FS_INLINE void begin_group(const fs_rows *rows, const tile_map *map, int64_t g, int grad,
                            const real *tile, cols_group *group)
 {
     int64_t row = first_row(map, g);
+    group->all_counted = 1;
     for (int l = 0; l < V_LANES; l++, row += map->fold) {
-        const int counted = row < rows->rows && rows->target[row] >= 0;
-        const int64_t target = counted ? rows->target[row] : 0;
-        group->counted[l] = counted;
+        const int64_t given = row < rows->rows ? rows->target[row] : -1;
+        const int64_t target = given < 0 ? 0 : given;
+        group->counted[l] = given >= 0;
+        group->all_counted &= given >= 0;
         group->at[l] = target * V_LANES + l;
         group->target[l] = (real)target;
         group->logit[l] = tile[group->at[l]];
         if (grad) {
-            group->factor[l] = counted ? rows->factor[row] : 0.0;
-            group->z_factor[l] = counted ? rows->z_factor[row] : 0.0;
+            group->factor[l] = given >= 0 ? rows->factor[row] : 0.0;
+            group->z_factor[l] = given >= 0 ? rows->z_factor[row] : 0.0;
         }
     }
 }
 
 /* As sweep_target(): the sum of the others. */
-FS_INLINE void sweep_targets(real *tile, int64_t n, int keep, cols_group *group, cols_state *state)
+FS_INLINE void sweep_targets(real *tile, int64_t n, int keep, const taken_out *out,
+                             cols_group *group, cols_state *state)
 {
-    v_widen(v_load(group->logit), group->wide_logit);
+    const v_t target = v_load(group->target), logit = v_load(group->logit);
+    const v_t max = n > COLUMNS ? logit : cols_max(tile, n);
+    v_widen(logit, group->wide_logit);
     if (keep)
-        cols_keep_but(tile, n, cols_max(tile, n), v_load(group->target), state);
+        cols_keep_but(tile, n, max, target, out, state);
     else
-        cols_sum_but(tile, n, cols_max(tile, n), v_load(group->target), state);
+        cols_sum_but(tile, n, max, target, out, state);
 }
 
 typedef struct {
@@ -65,26 +70,35 @@ FS_INLINE cols_target split_targets(const cols_state *state, const cols_group *g
     t.rest.low = d_select(possible, state->sum[p].low, d_set1(0.0));
     const d_wide distance = d_two_sum(t.shift, d_negative(x_t));
     t.distance = distance.high;
-    t.inverse = d_exp_wide(distance);
+    t.inverse = d_end_exp(distance);
     const d_t exponent = d_negative(t.inverse.exponent), scale = d_max(exponent, t.K);
     t.d = d_sub(t.K, scale);
     if (!with_sum)
         return t;
-    t.own = d_wide_scale(d_wide_quotient(d_set1(1.0), t.inverse.fraction),
-                         d_power(d_add(d_sub(headroom, scale), exponent)));
-    t.sum = d_wide_add(d_wide_scale(t.rest, d_power(t.d)), t.own);
+    t.own = d_end_scale(d_end_quotient(d_set1(1.0), t.inverse.fraction),
+                        d_power(d_add(d_sub(headroom, scale), exponent)));
+    t.sum = d_end_add(d_end_scale(t.rest, d_power(t.d)), t.own);
     return t;
 }
 
-FS_INLINE d_t loss_of_targets(const cols_target *t, d_t x_t)
+FS_INLINE d_t log_of_targets(const cols_target *t)
 {
+    if (!FS_F64) {
+        const d_exponential inverse = {t->inverse.fraction.high, t->inverse.exponent};
+        return d_loss_short(t->rest.high, t->K, t->distance, inverse);
+    }
     const d_mask hopeless = d_lt(d_set1(0x1p+30), t->distance);
     const d_wide ratio = d_wide_mul(t->rest, t->inverse.fraction);
     const d_t own = d_sub(t->K, d_set1(HEADROOM)), exponent = d_add(own, t->inverse.exponent);
     const d_wide m = {d_select(hopeless, t->rest.high, ratio.high),
                       d_select(hopeless, t->rest.low, ratio.low)};
     const d_t log = d_log_ratio(m, d_select(hopeless, own, exponent), hopeless);
-    const d_t loss = d_add(log, d_select(hopeless, t->distance, d_set1(0.0)));
+    return d_add(log, d_select(hopeless, t->distance, d_set1(0.0)));
+}
+
+FS_INLINE d_t loss_of_targets(const cols_target *t, d_t x_t)
+{
+    const d_t loss = log_of_targets(t);
     const d_mask ordered = d_eq(t->rest.high, t->rest.high);
     return d_if_finite(x_t, d_select(ordered, loss, d_set1(NAN)),
                        d_select(ordered, d_set1(INFINITY), d_set1(NAN)));
@@ -92,7 +106,8 @@ FS_INLINE d_t loss_of_targets(const cols_target *t, d_t x_t)
 
 FS_INLINE d_t lse_of_targets(const cols_target *t)
 {
-    const d_t log = d_log_wide(t->sum, d_sub(d_sub(t->K, t->d), d_set1(HEADROOM)));
+    const d_t e = d_sub(d_sub(t->K, t->d), d_set1(HEADROOM));
+    const d_t log = FS_F64 ? d_log_wide(t->sum, e) : d_log_scaled(t->sum.high, e);
     return d_select(d_eq(t->sum.high, t->sum.high), d_add(t->shift, log), d_set1(NAN));
 }
 
@@ -119,6 +134,14 @@ FS_SHARED void store_factor(d_wide *factor, const d_t *d, cols_group *group)
     v_store(group->lift[1], v_narrow(second));
 }
 
+FS_INLINE d_t own_share(const cols_target *t, d_wide factor)
+{
+    if (!FS_F64)
+        return d_mul(d_mul(t->rest.high, d_power(t->d)), factor.high);
+    const d_wide own = d_wide_mul(t->rest, factor);
+    return d_scale(d_add(own.high, own.low), t->d);
+}
+
 /* The factor of a group's gradient and what stands at its targets: as grad_row(). */
 FS_INLINE void grad_factors(const cols_target *t, const d_t *lse, double z_loss, cols_group *group)
 {
@@ -126,15 +149,14 @@ FS_INLINE void grad_factors(const cols_target *t, const d_t *lse, double z_loss,
     d_t d[D_PARTS], at_target[D_PARTS];
     for (int p = 0; p < D_PARTS; p++) {
         const d_t f = d_load(group->factor + p * D_LANES);
-        factor[p] = d_wide_quotient(f, t[p].sum);
+        factor[p] = d_end_quotient(f, t[p].sum);
         d[p] = t[p].d;
-        const d_wide own = d_wide_mul(t[p].rest, factor[p]);
-        at_target[p] = d_sub(d_set1(0.0), d_scale(d_add(own.high, own.low), t[p].d));
+        at_target[p] = d_sub(d_set1(0.0), own_share(&t[p], factor[p]));
         if (z_loss != 0.0) {
             const d_t z = d_mul(d_mul(d_set1(2.0 * z_loss), lse[p]),
                                 d_load(group->z_factor + p * D_LANES));
             const d_t share = d_div(t[p].own.high, t[p].sum.high);
-            factor[p] = d_wide_quotient(d_add(f, z), t[p].sum);
+            factor[p] = d_end_quotient(d_add(f, z), t[p].sum);
             at_target[p] = d_add(at_target[p], d_mul(z, share));
         }
     }
@@ -156,46 +178,67 @@ FS_INLINE void finish_group(const cols_state *state, double z_loss, int grad, co
         grad_factors(target, lse, z_loss, group);
 }
 
+/* What stands at the targets: in short rows blended in, as in cols_sweep_but(). */
 FS_INLINE void write_gradient(real *tile, int64_t n, const cols_group *group)
 {
     const v_t high = v_load(group->high), low = v_load(group->low), one = v_set1(1);
     const v_t first = v_load(group->lift[0]), second = v_load(group->lift[1]);
+    const v_t target = v_load(group->target), at_target = v_load(group->at_target);
     const uint32_t all = (uint32_t)((UINT64_C(1) << V_LANES) - 1);
     const int lifted = (v_eq_bits(first, one) & v_eq_bits(second, one)) != all;
     for (int64_t j = 0; j < n; j++) {
         v_t t = v_load(tile + j * V_LANES);
         if (lifted)
             t = v_mul(v_mul(t, first), second);
-        v_store(tile + j * V_LANES, times_factor(t, high, low));
+        t = times_factor(t, high, low);
+        if (n <= COLUMNS)
+            t = v_select(v_eq(target, v_set1((real)j)), at_target, t);
+        v_store(tile + j * V_LANES, t);
     }
-    for (int l = 0; l < V_LANES; l++) {
-        tile[group->at[l]] = group->at_target[l];
+    if (n > COLUMNS)
+        for (int l = 0; l < V_LANES; l++)
+            tile[group->at[l]] = group->at_target[l];
+    for (int l = 0; !group->all_counted && l < V_LANES; l++)
         for (int64_t j = 0; !group->counted[l] && j < n; j++)
             tile[j * V_LANES + l] = 0;
+}
+
+FS_INLINE void take_losses(const fs_rows *rows, const tile_map *map, int64_t g,
+                           const cols_group *group)
+{
+    int64_t row = first_row(map, g);
+    for (int l = 0; l < V_LANES && row < rows->rows; l++, row += map->fold) {
+        rows->value[row] = group->counted[l] ? group->loss[l] : 0.0;
+        if (rows->z_loss != 0.0)
+            rows->lse[row] = group->counted[l] ? group->lse[l] : 0.0;
     }
 }
 
-/* grad is asked once a group: the sweeps have a copy for each, the rest need not. */
+/* Step by step for all groups, as in cols_softmax.inc.h. grad is asked once a group: the sweeps have a
+ * copy for each, the rest need not. */
 FS_SHARED void cross_entropy_tile(const fs_rows *rows, int grad)
 {
     const tile_map map = load_tile(rows);
+    const int64_t step = rows->n * V_LANES;
     real *tile = (real *)rows->tile;
-    for (int64_t g = 0; g < map.groups; g++, tile += rows->n * V_LANES) {
-        cols_group group;
-        cols_state state;
-        begin_group(rows, &map, g, grad, tile, &group);
-        sweep_targets(tile, rows->n, grad, &group, &state);
-        finish_group(&state, rows->z_loss, grad, &group);
-        if (grad)
-            write_gradient(tile, rows->n, &group);
-        int64_t row = first_row(&map, g);
-        for (int l = 0; l < V_LANES && row < rows->rows; l++, row += map.fold) {
-            rows->value[row] = group.counted[l] ? group.loss[l] : 0.0;
-            rows->lse[row] = group.counted[l] ? group.lse[l] : 0.0;
-        }
-    }
-    if (grad)
-        store_tile(rows, &map);
+    cols_group group[MOST_GROUPS];
+    cols_state state[MOST_GROUPS];
+    taken_out out[MOST_GROUPS];
+    for (int64_t g = 0; g < map.groups; g++)
+        begin_group(rows, &map, g, grad, tile + g * step, &group[g]);
+    for (int64_t g = 0; g < map.groups; g++)
+        take_pivots(tile + g * step, rows->n, v_load(group[g].target), &out[g]);
+    for (int64_t g = 0; g < map.groups; g++)
+        sweep_targets(tile + g * step, rows->n, grad, &out[g], &group[g], &state[g]);
+    for (int64_t g = 0; g < map.groups; g++)
+        finish_group(&state[g], rows->z_loss, grad, &group[g]);
+    for (int64_t g = 0; g < map.groups; g++)
+        take_losses(rows, &map, g, &group[g]);
+    if (!grad)
+        return;
+    for (int64_t g = 0; g < map.groups; g++)
+        write_gradient(tile + g * step, rows->n, &group[g]);
+    store_tile(rows, &map);
 }
 
 static void cross_entropy_cols(const fs_rows *rows) { cross_entropy_tile(rows, 0); }

@@ -164,15 +164,17 @@ FS_INLINE void mixed_tile_group(const fs_rows *rows, const mixed_call *call, con
 {
     mixed_group group;
     cols_state state;
+    taken_out out;
     cols_mixed_row row[D_PARTS];
     begin_group(rows, map, g, call->grad, tile, &group.at);
     const v_t max = call->soft ? begin_soft(call, a, &group) : begin_hard(call, a, &group);
     v_widen(v_load(group.at.logit), group.at.wide_logit);
     sum_classes(call, a, &group); /* before the terms take the logits' place */
+    take_pivots(tile, a->n, v_load(group.at.target), &out);
     if (call->grad)
-        cols_keep_but(tile, a->n, max, v_load(group.at.target), &state);
+        cols_keep_but(tile, a->n, max, v_load(group.at.target), &out, &state);
     else
-        cols_sum_but(tile, a->n, max, v_load(group.at.target), &state);
+        cols_sum_but(tile, a->n, max, v_load(group.at.target), &out, &state);
     for (int p = 0; p < D_PARTS; p++)
         finish_row(call, &state, &group, p, &row[p]);
     if (call->grad) {

@@ -1,41 +1,54 @@
 /* softmax, log_softmax and logsumexp with a row in each lane: the formulas of softmax.inc.h,
- * log_softmax.inc.h and logsumexp.inc.h. */
+ * log_softmax.inc.h and logsumexp.inc.h. All groups of a tile are swept before any is finished: the
+ * processor has several of the long chains of operations from a sum to its end under way at a time. */
+
+/* As y = factor * term. */
+FS_INLINE void end_softmax_group(real *tile, int64_t n, const cols_state *state)
+{
+    d_wide factor[D_PARTS];
+    v_t high, low;
+    for (int p = 0; p < D_PARTS; p++)
+        factor[p] = d_end_quotient(d_set1(1.0), state->sum[p]);
+    split_lanes(factor, &high, &low);
+    for (int64_t j = 0; j < n; j++)
+        v_store(tile + j * V_LANES, times_factor(v_load(tile + j * V_LANES), high, low));
+}
 
 static void softmax_cols(const fs_rows *rows)
 {
     const tile_map map = load_tile(rows);
+    const int64_t n = rows->n;
     real *tile = (real *)rows->tile;
-    for (int64_t g = 0; g < map.groups; g++, tile += rows->n * V_LANES) {
-        cols_state state;
-        d_wide factor[D_PARTS];
-        v_t high, low;
-        cols_sweep_all(tile, rows->n, &state);
-        for (int p = 0; p < D_PARTS; p++)
-            factor[p] = d_wide_quotient(d_set1(1.0), state.sum[p]);
-        split_lanes(factor, &high, &low);
-        for (int64_t j = 0; j < rows->n; j++)
-            v_store(tile + j * V_LANES, times_factor(v_load(tile + j * V_LANES), high, low));
-    }
+    cols_state state[MOST_GROUPS];
+    for (int64_t g = 0; g < map.groups; g++)
+        cols_sweep_all(tile + g * n * V_LANES, n, &state[g]);
+    for (int64_t g = 0; g < map.groups; g++)
+        end_softmax_group(tile + g * n * V_LANES, n, &state[g]);
     store_tile(rows, &map);
+}
+
+FS_INLINE void end_logs_group(real *tile, int64_t n, const cols_state *state)
+{
+    d_wide distance[D_PARTS];
+    v_t high, low;
+    for (int p = 0; p < D_PARTS; p++)
+        distance[p] = d_wide_of(cols_log_ratio(state, p), d_set1(0.0));
+    split_lanes(distance, &high, &low);
+    for (int64_t j = 0; j < n; j++) {
+        const v_t d = v_sub(v_load(tile + j * V_LANES), state->max);
+        v_store(tile + j * V_LANES, v_sub(v_sub(d, high), low));
+    }
 }
 
 static void log_softmax_cols(const fs_rows *rows)
 {
     const tile_map map = load_tile(rows);
+    const int64_t n = rows->n;
     real *tile = (real *)rows->tile;
-    for (int64_t g = 0; g < map.groups; g++, tile += rows->n * V_LANES) {
-        cols_state state;
-        d_wide distance[D_PARTS];
-        v_t high, low;
-        cols_sweep_largest(tile, rows->n, &state);
-        for (int p = 0; p < D_PARTS; p++)
-            distance[p] = d_wide_of(cols_log_ratio(&state, p), d_set1(0.0));
-        split_lanes(distance, &high, &low);
-        for (int64_t j = 0; j < rows->n; j++) {
-            const v_t d = v_sub(v_load(tile + j * V_LANES), state.max);
-            v_store(tile + j * V_LANES, v_sub(v_sub(d, high), low));
-        }
-    }
+    cols_state state[MOST_GROUPS];
+    cols_sweep_largest(tile, n, map.groups, state);
+    for (int64_t g = 0; g < map.groups; g++)
+        end_logs_group(tile + g * n * V_LANES, n, &state[g]);
     store_tile(rows, &map);
 }
 
@@ -47,25 +60,30 @@ FS_INLINE int lane_holds_nan(const real *tile, int64_t n, int64_t lane)
     return 0;
 }
 
+FS_INLINE void end_logsumexp_group(const fs_rows *rows, const tile_map *map, int64_t g,
+                                   const cols_state *state)
+{
+    d_t max[D_PARTS];
+    double value[V_LANES], largest[V_LANES];
+    const real *tile = (const real *)rows->tile + g * rows->n * V_LANES;
+    v_widen(state->max, max);
+    for (int p = 0; p < D_PARTS; p++) {
+        d_store(value + p * D_LANES, d_add(max[p], cols_log_ratio(state, p)));
+        d_store(largest + p * D_LANES, max[p]);
+    }
+    int64_t row = first_row(map, g);
+    for (int64_t l = 0; l < V_LANES && row < rows->rows; l++, row += map->fold) {
+        rows->value[row] = value[l];
+        if (largest[l] - largest[l] != 0)
+            rows->value[row] = lane_holds_nan(tile, rows->n, l) ? NAN : largest[l];
+    }
+}
+
 static void logsumexp_cols(const fs_rows *rows)
 {
     const tile_map map = load_tile(rows);
-    real *tile = (real *)rows->tile;
-    for (int64_t g = 0; g < map.groups; g++, tile += rows->n * V_LANES) {
-        cols_state state;
-        d_t max[D_PARTS];
-        double value[V_LANES], largest[V_LANES];
-        const int64_t first = first_row(&map, g);
-        cols_sweep_largest(tile, rows->n, &state);
-        v_widen(state.max, max);
-        for (int p = 0; p < D_PARTS; p++) {
-            d_store(value + p * D_LANES, d_add(max[p], cols_log_ratio(&state, p)));
-            d_store(largest + p * D_LANES, max[p]);
-        }
-        for (int64_t l = 0, row = first; l < V_LANES && row < rows->rows; l++, row += map.fold) {
-            rows->value[row] = value[l];
-            if (largest[l] - largest[l] != 0)
-                rows->value[row] = lane_holds_nan(tile, rows->n, l) ? NAN : largest[l];
-        }
-    }
+    cols_state state[MOST_GROUPS];
+    cols_sweep_largest((real *)rows->tile, rows->n, map.groups, state);
+    for (int64_t g = 0; g < map.groups; g++)
+        end_logsumexp_group(rows, &map, g, &state[g]);
 }

@@ -25,26 +25,42 @@ FS_INLINE target_exp exp_of_target(real x_t, real shift)
 {
     target_exp e;
     e.distance = two_sum((double)shift, -(double)x_t);
-    e.inverse = exp_wide(e.distance);
-    e.own.fraction = wide_quotient(1.0, e.inverse.fraction);
+    if (FS_F64) {
+        e.inverse = exp_wide(e.distance);
+    } else {
+        const one_exponential inverse = one_exp_short(e.distance.high);
+        e.inverse.fraction = wide_of(inverse.fraction, 0.0);
+        e.inverse.exponent = (int64_t)inverse.exponent;
+    }
+    e.own.fraction = end_quotient(1.0, e.inverse.fraction);
     e.own.exponent = -e.inverse.exponent;
     return e;
+}
+
+FS_INLINE double loss_of_target(wide rest, int64_t K, const target_exp *target)
+{
+    const wide_exp e = target->inverse;
+    if (!FS_F64) {
+        const one_exponential inverse = {e.fraction.high, (double)e.exponent};
+        return one_loss_short(rest.high, (double)K, target->distance.high, inverse);
+    }
+    if (target->distance.high > 0x1p+30) /* hopeless: R itself has left the range */
+        return target->distance.high + log_wide(rest, K - HEADROOM);
+    return log1p_scaled(wide_mul(rest, e.fraction), K - HEADROOM + e.exponent);
 }
 
 FS_INLINE target_terms split_target(const row_state *state, real x_t, const target_exp *target)
 {
     target_terms terms;
-    const wide_exp e = target->inverse;
-    const int64_t exponent = state->K - HEADROOM + e.exponent;
     const int bad = x_t == INFINITY || x_t != x_t;
     terms.rest = bad ? wide_of(NAN, 0.0) : checked_sum(state);
     terms.all = sum_with_pivot(terms.rest, state->K, &target->own);
+    if (!FS_F64)
+        terms.all.sum.low = 0.0;
     if (x_t - x_t != 0 || terms.rest.high != terms.rest.high)
         terms.loss = bad || terms.rest.high != terms.rest.high ? NAN : INFINITY;
-    else if (target->distance.high > 0x1p+30) /* hopeless: R itself has left the range */
-        terms.loss = target->distance.high + log_wide(terms.rest, state->K - HEADROOM);
     else
-        terms.loss = log1p_scaled(wide_mul(terms.rest, e.fraction), exponent);
+        terms.loss = loss_of_target(terms.rest, state->K, target);
     return terms;
 }
 
@@ -53,6 +69,8 @@ FS_SHARED double lse_of(const full_sum *all, int64_t K, real shift)
 {
     if (all->sum.high != all->sum.high)
         return NAN;
+    if (!FS_F64)
+        return (double)shift + one_log_scaled(all->sum.high, (double)(K - all->d - HEADROOM));
     return (double)shift + log_wide(all->sum, K - all->d - HEADROOM);
 }
 
@@ -98,14 +116,19 @@ static void cross_entropy_rows(const fs_rows *rows)
 FS_INLINE void end_gradient(const fs_rows *rows, int64_t i, const row_state *state,
                             const target_terms *terms, swept_row *row)
 {
-    const wide factor = wide_quotient(rows->factor[i], terms->all.sum);
-    const wide at_target = wide_mul(terms->rest, factor);
-    double own = 0.0 - scale_by_power(at_target.high + at_target.low, terms->all.d);
+    const wide factor = end_quotient(rows->factor[i], terms->all.sum);
+    double own;
+    if (FS_F64) {
+        const wide at_target = wide_mul(terms->rest, factor);
+        own = 0.0 - scale_by_power(at_target.high + at_target.low, terms->all.d);
+    } else {
+        own = 0.0 - terms->rest.high * power_of_two(terms->all.d) * factor.high;
+    }
     row->K = state->K;
     row->factor = split_factor(factor, terms->all.d);
     if (rows->z_loss != 0.0) {
         const double z = 2.0 * rows->z_loss * terms->lse * rows->z_factor[i];
-        const wide with_z = wide_quotient(rows->factor[i] + z, terms->all.sum);
+        const wide with_z = end_quotient(rows->factor[i] + z, terms->all.sum);
         row->factor = split_factor(with_z, terms->all.d);
         own += z * terms->p;
     }

@@ -3,6 +3,10 @@
 #include <math.h>
 #include "../math/finish.h"
 #include "../math/state.h"
+#include "../simd/one_wide.h"
+#define W(word) one_##word
+#include "../math/finish_single.inc.h"
+#undef W
 #include "../math/exp.inc.h"
 #include "rows.h"
 #include "sums.inc.h"
@@ -21,7 +25,11 @@
 #include "state.inc.h"
 #if V_LANES > 1
 #include "../math/finish_lanes.inc.h"
+#define W(word) d_##word
+#include "../math/finish_single.inc.h"
+#undef W
 #include "tile.inc.h"
+#include "cols_sums.inc.h"
 #include "cols.inc.h"
 #include "cols_softmax.inc.h"
 #include "cols_cross_entropy.inc.h"

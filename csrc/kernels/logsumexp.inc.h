@@ -4,6 +4,10 @@
 /* log(1 + R) of a finished state whose pivot is the maximum. */
 FS_SHARED double log_ratio(const row_state *state, real shift)
 {
+    if (!FS_F64) {
+        const double z = (double)shift - (double)state->max;
+        return one_loss_short(checked_sum(state).high, (double)state->K, z, one_exp_short(z));
+    }
     const wide distance = two_sum((double)shift, -(double)state->max);
     const wide_exp e = exp_wide(distance); /* e^(shift - max): the pivot's reciprocal */
     return log1p_scaled(wide_mul(checked_sum(state), e.fraction),

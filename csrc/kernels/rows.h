@@ -5,6 +5,8 @@
 #define FS_KERNELS_ROWS_H
 #include <stdint.h>
 
+enum { FS_TILE = 128 }; /* rows a kernel call, at most */
+
 typedef struct {
     int64_t rows, n;
     const void *x;    /* logits; row i begins x_step * i elements further */

@@ -1,9 +1,15 @@
 /* softmax(x)_j = e^(x_j) / sum_i e^(x_i) */
 
+/* Float32 has no use for a quotient wider than float64. */
+FS_INLINE wide end_quotient(double a, wide b)
+{
+    return FS_F64 ? wide_quotient(a, b) : wide_of(a / b.high, 0.0);
+}
+
 FS_INLINE void end_softmax_row(const row_state *state, swept_row *row)
 {
     row->K = state->K;
-    row->factor = split_factor(wide_quotient(1.0, checked_sum(state)), 0);
+    row->factor = split_factor(end_quotient(1.0, checked_sum(state)), 0);
 }
 
 static void softmax_rows(const fs_rows *rows)

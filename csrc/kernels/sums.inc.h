@@ -84,17 +84,32 @@ FS_INLINE void terms_clear(term_sums *columns)
     }
 }
 
+/* What float32 has lost is so small that float32 holds it: joined by itself, a vector in lanes. */
+FS_INLINE void fold_errors(real *error, int half)
+{
+    for (int i = 0; i < half; i++)
+        error[i] += error[i + half];
+}
+
 FS_INLINE wide terms_total(const term_sums *columns)
 {
     real sum[COLUMNS], error[COLUMNS];
-    double sums[COLUMNS], errors[COLUMNS];
+    double sums[COLUMNS];
     for (int q = 0; q < VECTORS; q++) {
         v_store(sum + q * V_LANES, columns[q].sum);
         v_store(error + q * V_LANES, columns[q].error);
     }
-    for (int i = 0; i < COLUMNS; i++) {
+    for (int i = 0; i < COLUMNS; i++)
         sums[i] = (double)sum[i] - (double)ABOVE; /* exact */
-        errors[i] = (double)error[i];
-    }
-    return join_columns(sums, errors);
+#if FS_F64
+    return join_columns(sums, error);
+#else
+    fold_errors(error, 8);
+    fold_errors(error, 4);
+    fold_errors(error, 2);
+    fold_columns(sums, 0, 8);
+    fold_columns(sums, 0, 4);
+    fold_columns(sums, 0, 2);
+    return wide_of((sums[0] + sums[1]) + (double)(error[0] + error[1]), 0.0);
+#endif
 }

@@ -105,24 +105,39 @@ FS_INLINE void load_columns(const fs_rows *rows, const tile_map *map, const real
 {
     const int64_t n = rows->n, part = rows->rows % V_LANES, whole = rows->rows / V_LANES;
     for (int64_t j = 0; j < n; j++, x += class_step) {
-        for (int64_t g = 0; g < whole; g++)
+        for (int64_t g = 0; g < whole; g++) {
             v_store(tile + (g * n + j) * V_LANES, v_load(x + g * V_LANES));
+            /* of the next tile: each class is a run of its own, too short for the hardware to foresee */
+            FS_PREFETCH((uintptr_t)(x + g * V_LANES) + (uintptr_t)whole * sizeof(v_t));
+        }
         if (whole < map->groups)
             v_store(tile + (whole * n + j) * V_LANES,
                     v_load_part(x + whole * V_LANES, part, v_set1(0)));
     }
 }
 
-FS_INLINE void store_columns(const fs_rows *rows, const tile_map *map)
+FS_INLINE void store_columns_to(const fs_rows *rows, const tile_map *map, int stream)
 {
     const int64_t n = rows->n, part = rows->rows % V_LANES, whole = rows->rows / V_LANES;
     const real *tile = (const real *)rows->tile;
     real *y = (real *)rows->y;
     for (int64_t j = 0; j < n; j++, y += rows->y_class) {
         for (int64_t g = 0; g < whole; g++)
-            v_store(y + g * V_LANES, v_load(tile + (g * n + j) * V_LANES));
+            put(y + g * V_LANES, v_load(tile + (g * n + j) * V_LANES), stream);
         if (whole < map->groups)
             v_store_part(y + whole * V_LANES, v_load(tile + (whole * n + j) * V_LANES), part);
+    }
+}
+
+/* Past the caches where every class is aligned to a vector, for which the driver cuts its tiles. */
+FS_INLINE void store_columns(const fs_rows *rows, const tile_map *map)
+{
+    const uintptr_t step = (uintptr_t)rows->y_class * sizeof(real);
+    if (rows->stream && ((uintptr_t)rows->y | step) % sizeof(v_t) == 0) {
+        store_columns_to(rows, map, 1);
+        v_stream_end();
+    } else {
+        store_columns_to(rows, map, 0);
     }
 }
 

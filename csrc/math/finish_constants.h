@@ -29,4 +29,19 @@
 #define LOG_L4 0x1.7466439bec015p-3
 #define LOG_L5 0x1.39a13566f0a41p-3
 #define LOG_L6 0x1.2f0b16552abefp-3
+
+/* Those of float32 (finish_single.inc.h). */
+/* short: e^r = 1 + r + r^2 q(r), |r| <= ln(2)/2 + 0.001: relative error 2^-39.6 */
+#define EXP_SHORT_C2 0x1.0000000060018p-1
+#define EXP_SHORT_C3 0x1.5555557e7ffdcp-3
+#define EXP_SHORT_C4 0x1.55555419386c7p-5
+#define EXP_SHORT_C5 0x1.1110a124e6e17p-7
+#define EXP_SHORT_C6 0x1.6c18d8db9cd71p-10
+#define EXP_SHORT_C7 0x1.a18763a78dbaap-13
+#define EXP_SHORT_C8 0x1.9e87429397334p-16
+/* short: log(1 + f) = s (2 + z L(z)), s and z as above: relative error 2^-37.6 */
+#define LOG_SHORT_L0 0x1.555554fd86f81p-1
+#define LOG_SHORT_L1 0x1.999a7acb9af85p-2
+#define LOG_SHORT_L2 0x1.2438c20cd2941p-2
+#define LOG_SHORT_L3 0x1.e2fa4a6724f12p-3
 #endif

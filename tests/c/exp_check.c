@@ -22,6 +22,7 @@ enum { RUN = 64 };
 /* What docs/accuracy.md derives its bounds from: e^x in ULP, and relative to itself in 2^-REAL_DIGITS. */
 #define EXP_LIMIT (FS_F64 ? 1.05 : 0.578)
 #define RELATIVE_LIMIT (FS_F64 ? 1.5 : 1.04)
+#define LOSS_SHORT_LIMIT 0.9
 #define LOG1P_LIMIT 0.65
 #define LOG_LIMIT 0.65
 #define EXP_WIDE_LIMIT 0x1p-55
@@ -266,6 +267,23 @@ static tally check_exp_wide(int64_t count)
     return t;
 }
 
+/* float32's loss, log(1 + R) with R = sum 2^(K - HEADROOM) e^z of every size: relative, in 2^-37. */
+static tally check_loss_short(int64_t count)
+{
+    tally t = {0};
+    uint64_t state = 4;
+    for (int64_t i = 0; i < count; i++) {
+        const int size = (int)(splitmix(&state) % (i % 4 ? 200 : 1800)) - (i % 4 ? 100 : 900);
+        const double z = (uniform(&state) - 0.5) * (i % 2 ? 2.0 : 2000.0);
+        const double sum = ldexp(1.0 + uniform(&state), HEADROOM - 1 + (int)(splitmix(&state) % 10));
+        const double K = size - rint(z * LOG2_E_F64);
+        const wide_real R = ldexpl((wide_real)sum * expl((wide_real)z), (int)K - HEADROOM);
+        const double got = one_loss_short(sum, K, z, one_exp_short(z));
+        tally_add(&t, (double)fabsl((wide_real)got / log1pl(R) - 1) * 0x1p+37, (double)R);
+    }
+    return t;
+}
+
 static int show(const char *what, const tally *t, const char *unit, double limit)
 {
     const int bad = !(t->worst <= limit) || t->relative > RELATIVE_LIMIT || t->bits > 0;
@@ -284,8 +302,10 @@ int main(int argc, char **argv)
     const int64_t stride = argc > 1 ? atoll(argv[1]) : 1, count = 100000000 / stride + 1000;
     tally t = check_exp(stride);
     int bad = show(FS_F64 ? "exp float64" : "exp float32", &t, " ULP", EXP_LIMIT);
-    if (!FS_F64)
-        return bad; /* the rest is the same in both precisions */
+    if (!FS_F64) {
+        t = check_loss_short(count);
+        return bad | show("loss_short", &t, " 2^-37", LOSS_SHORT_LIMIT);
+    } /* the rest is the same in both precisions */
     t = check_log1p(count);
     bad |= show("log1p_scaled", &t, " ULP", LOG1P_LIMIT);
     t = check_log(count);

@@ -1,0 +1,41 @@
+/* The words for float64 lanes that finish rows (README.md), one lane of them: a row alone. Those of the
+ * steps that are written for both (math/finish_single.inc.h). */
+#ifndef FS_SIMD_ONE_WIDE_H
+#define FS_SIMD_ONE_WIDE_H
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+#include "../portable.h"
+
+typedef double one_t;
+typedef int one_mask;
+
+FS_INLINE one_t one_set1(double a) { return a; }
+FS_INLINE one_t one_add(one_t a, one_t b) { return a + b; }
+FS_INLINE one_t one_sub(one_t a, one_t b) { return a - b; }
+FS_INLINE one_t one_mul(one_t a, one_t b) { return a * b; }
+FS_INLINE one_t one_div(one_t a, one_t b) { return a / b; }
+FS_INLINE one_t one_fma(one_t a, one_t b, one_t c) { return fma(a, b, c); }
+FS_INLINE one_t one_max(one_t a, one_t b) { return a > b ? a : b; }
+FS_INLINE one_t one_min(one_t a, one_t b) { return a < b ? a : b; }
+FS_INLINE one_mask one_lt(one_t a, one_t b) { return a < b; }
+FS_INLINE one_t one_select(one_mask m, one_t a, one_t b) { return m ? a : b; }
+FS_INLINE one_t one_exponent(one_t t)
+{
+    uint64_t bits;
+    memcpy(&bits, &t, sizeof bits);
+    bits <<= 52;
+    memcpy(&t, &bits, sizeof t);
+    return t;
+}
+FS_INLINE one_t one_split(one_t a, one_t *exponent)
+{
+    uint64_t bits;
+    memcpy(&bits, &a, sizeof bits);
+    const uint64_t biased = (bits + (uint64_t)SQRT_HALF_TO_ONE) >> 52;
+    *exponent = (double)((int64_t)biased - 1023);
+    bits -= (biased - 1023) << 52;
+    memcpy(&a, &bits, sizeof a);
+    return a;
+}
+#endif
