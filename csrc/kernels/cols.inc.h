@@ -248,7 +248,7 @@ FS_INLINE void cols_sweep_largest(real *tile, int64_t n, cols_state *state)
 }
 
 /* log(1 + R) of a state whose pivot is the maximum, as log_ratio(). */
-FS_INLINE d_t cols_log_ratio(const cols_state *state, int p)
+FS_INLINE d_wide cols_log_ratio(const cols_state *state, int p)
 {
     d_t max[D_PARTS], shift[D_PARTS], K[D_PARTS];
     v_widen(state->max, max);

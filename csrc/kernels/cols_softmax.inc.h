@@ -29,7 +29,7 @@ static void log_softmax_cols(const fs_rows *rows)
         v_t high, low;
         cols_sweep_largest(tile, rows->n, &state);
         for (int p = 0; p < D_PARTS; p++)
-            distance[p] = d_wide_of(cols_log_ratio(&state, p), d_set1(0.0));
+            distance[p] = cols_log_ratio(&state, p);
         split_lanes(distance, &high, &low);
         for (int64_t j = 0; j < rows->n; j++) {
             const v_t d = v_sub(v_load(tile + j * V_LANES), state.max);
@@ -59,7 +59,7 @@ static void logsumexp_cols(const fs_rows *rows)
         cols_sweep_largest(tile, rows->n, &state);
         v_widen(state.max, max);
         for (int p = 0; p < D_PARTS; p++) {
-            d_store(value + p * D_LANES, d_add(max[p], cols_log_ratio(&state, p)));
+            d_store(value + p * D_LANES, d_plus_wide(max[p], cols_log_ratio(&state, p)));
             d_store(largest + p * D_LANES, max[p]);
         }
         for (int64_t l = 0, row = first; l < V_LANES && row < rows->rows; l++, row += map.fold) {

@@ -42,9 +42,9 @@ FS_INLINE target_terms split_target(const row_state *state, real x_t, const targ
     if (x_t - x_t != 0 || terms.rest.high != terms.rest.high)
         terms.loss = bad || terms.rest.high != terms.rest.high ? NAN : INFINITY;
     else if (target->distance.high > 0x1p+30) /* hopeless: R itself has left the range */
-        terms.loss = target->distance.high + log_wide(terms.rest, state->K - HEADROOM);
+        terms.loss = target->distance.high + log_wide(terms.rest, state->K - HEADROOM).high;
     else
-        terms.loss = log1p_scaled(wide_mul(terms.rest, e.fraction), exponent);
+        terms.loss = log1p_scaled(wide_mul(terms.rest, e.fraction), exponent).high;
     return terms;
 }
 
@@ -53,7 +53,7 @@ FS_SHARED double lse_of(const full_sum *all, int64_t K, real shift)
 {
     if (all->sum.high != all->sum.high)
         return NAN;
-    return (double)shift + log_wide(all->sum, K - all->d - HEADROOM);
+    return (double)shift + log_wide(all->sum, K - all->d - HEADROOM).high;
 }
 
 /* What its target makes of a row's state. */

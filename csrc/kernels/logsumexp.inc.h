@@ -2,7 +2,7 @@
  * left out of the sum and log1p taken, as SciPy does, here in one sweep. */
 
 /* log(1 + R) of a finished state whose pivot is the maximum. */
-FS_SHARED double log_ratio(const row_state *state, real shift)
+FS_SHARED wide log_ratio(const row_state *state, real shift)
 {
     const wide distance = two_sum((double)shift, -(double)state->max);
     const wide_exp e = exp_wide(distance); /* e^(shift - max): the pivot's reciprocal */
@@ -21,9 +21,8 @@ FS_INLINE int holds_nan(const real *x, int64_t n)
 
 FS_INLINE double logsumexp_of(const real *x, int64_t n, const row_state *state, real shift)
 {
-    if (state->max - state->max == 0)
-        return (double)state->max + log_ratio(state, shift);
-    return holds_nan(x, n) ? NAN : (double)state->max;
+    const double max = (double)state->max;
+    return max - max == 0 ? plus_wide(max, log_ratio(state, shift)) : holds_nan(x, n) ? NAN : max;
 }
 
 static void logsumexp_rows(const fs_rows *rows)

@@ -213,7 +213,7 @@ static tally check_log1p(int64_t count)
         const wide m = wide_of(high, high * 0x1p-53 * (uniform(&state) - 0.5));
         const int64_t e = size - 210;
         const wide_real R = ldexpl((wide_real)m.high + m.low, (int)e);
-        tally_add(&t, ulps_of(log1p_scaled(m, e), log1pl(R)), (double)R);
+        tally_add(&t, ulps_of(log1p_scaled(m, e).high, log1pl(R)), (double)R);
     }
     return t;
 }
@@ -244,7 +244,7 @@ static tally check_log(int64_t count)
         const int64_t e = near ? 0 : (int64_t)(splitmix(&state) % 3000000) - 1500000;
         const wide_real exact = near ? log1pl((wide_real)(u.high - 1.0) + u.low)
                                      : exact_log((wide_real)u.high + u.low, e);
-        tally_add(&t, ulps_of(log_wide(u, e), exact), head);
+        tally_add(&t, ulps_of(log_wide(u, e).high, exact), head);
     }
     return t;
 }
