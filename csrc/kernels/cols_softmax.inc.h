@@ -47,6 +47,12 @@ FS_INLINE int lane_holds_nan(const real *tile, int64_t n, int64_t lane)
     return 0;
 }
 
+/* As plus_ratio(). */
+FS_INLINE d_t cols_plus_ratio(d_t max, d_wide ratio)
+{
+    return FS_F64 ? d_plus_wide(max, ratio) : d_add(max, ratio.high);
+}
+
 static void logsumexp_cols(const fs_rows *rows)
 {
     const tile_map map = load_tile(rows);
@@ -59,7 +65,7 @@ static void logsumexp_cols(const fs_rows *rows)
         cols_sweep_largest(tile, rows->n, &state);
         v_widen(state.max, max);
         for (int p = 0; p < D_PARTS; p++) {
-            d_store(value + p * D_LANES, d_plus_wide(max[p], cols_log_ratio(&state, p)));
+            d_store(value + p * D_LANES, cols_plus_ratio(max[p], cols_log_ratio(&state, p)));
             d_store(largest + p * D_LANES, max[p]);
         }
         for (int64_t l = 0, row = first; l < V_LANES && row < rows->rows; l++, row += map.fold) {

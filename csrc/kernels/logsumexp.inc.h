@@ -19,10 +19,18 @@ FS_INLINE int holds_nan(const real *x, int64_t n)
     return 0;
 }
 
+/* In float32 the low part is far below what the result is rounded to. */
+FS_INLINE double plus_ratio(double max, wide ratio)
+{
+    return FS_F64 ? plus_wide(max, ratio) : max + ratio.high;
+}
+
 FS_INLINE double logsumexp_of(const real *x, int64_t n, const row_state *state, real shift)
 {
     const double max = (double)state->max;
-    return max - max == 0 ? plus_wide(max, log_ratio(state, shift)) : holds_nan(x, n) ? NAN : max;
+    if (max - max == 0)
+        return plus_ratio(max, log_ratio(state, shift));
+    return holds_nan(x, n) ? NAN : max;
 }
 
 static void logsumexp_rows(const fs_rows *rows)

@@ -163,10 +163,8 @@ FS_SHARED d_wide d_log_ratio(d_wide m, d_t e, d_mask plain)
     const d_mask large = d_lt(d_set1(0x1p+60), d_select(plain, d_set1(INFINITY), ratio));
     const d_wide low = {d_select(large, m.low, sum), d_select(large, zero, lost)};
     const d_wide log = d_log_parts(d_select(large, m.high, u.high), low, d_select(large, e, zero));
-    const d_mask positive = d_lt(zero, m.high), finite = d_lt(m.high, d_set1(INFINITY));
-    const d_t rest_of_log = d_select(positive, log.low, zero);
-    return d_wide_of(d_select(finite, d_select(positive, log.high, m.high), m.high),
-                     d_select(finite, rest_of_log, zero));
+    const d_mask finite = d_lt(m.high, d_set1(INFINITY)); /* and not NaN; that of 0 is 0 by itself */
+    return d_wide_of(d_select(finite, log.high, m.high), d_select(finite, log.low, zero));
 }
 
 FS_INLINE d_wide d_log1p_scaled(d_wide m, d_t e)
