@@ -55,7 +55,7 @@ FS_INLINE double scale_by_power(double a, int64_t e)
 }
 
 typedef struct {
-    wide fraction; /* in [0.7, 1.42] */
+    wide fraction; /* in [3/4, 3/2] */
     int64_t exponent;
 } wide_exp;
 
@@ -68,7 +68,7 @@ FS_INLINE wide_exp exp_wide(wide z)
     wide_exp result;
     if (!(z.high > -limit && z.high < limit))
         z = wide_of(z.high > 0 ? limit : -limit, 0.0);
-    const double k = (fma(z.high, LOG2_E_F64, rounder)) - rounder;
+    const double k = (fma(z.high, LOG2_E_F64, EXP_LEAN_F64) + rounder) - rounder;
     const double r0 = fma(-k, LN2_HIGH_F64, z.high);
     const double step = k * LN2_LOW_F64;
     const double r = r0 - step;

@@ -97,7 +97,8 @@ FS_SHARED d_wide_exp d_exp_wide(d_wide z)
     const d_t low = d_select(d_lt(z.high, limit), z.low, d_set1(0.0));
     z.low = d_select(d_lt(least, below), low, d_set1(0.0));
     z.high = d_select(d_lt(least, below), below, bound);
-    const d_t k = d_sub(d_fma(z.high, d_set1(LOG2_E_F64), rounder), rounder);
+    const d_t turns = d_fma(z.high, d_set1(LOG2_E_F64), d_set1(EXP_LEAN_F64));
+    const d_t k = d_sub(d_add(turns, rounder), rounder);
     const d_t r0 = d_fma(d_negative(k), d_set1(LN2_HIGH_F64), z.high);
     const d_t step = d_mul(k, d_set1(LN2_LOW_F64)), r = d_sub(r0, step);
     const d_t lost = d_fma(k, d_set1(LN2_LOW_F64), d_negative(step));
