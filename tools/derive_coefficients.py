@@ -120,7 +120,8 @@ def exp_polynomial(degree, dtype, low, high):
     def weight(r):
         return r**2 / mp.exp(r) if r != 0 else mp.mpf(0)
 
-    return fit_rounded(target, weight, list(range(degree - 1)), low - EXP_MARGIN, high + EXP_MARGIN, dtype)
+    low, high = low - EXP_MARGIN, high + EXP_MARGIN
+    return fit_rounded(target, weight, list(range(degree - 1)), low, high, dtype)
 
 
 def log_polynomial(degree, dtype):
