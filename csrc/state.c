@@ -29,5 +29,5 @@ void fs_state_join(double *a, const double *b, int64_t rows)
 void fs_state_distance(const double *states, double *distance, int64_t rows)
 {
     for (int64_t i = 0; i < rows; i++)
-        distance[i] = state_distance(states + i * STATE_NUMBERS);
+        distance[i] = state_distance(states + i * STATE_NUMBERS).high;
 }

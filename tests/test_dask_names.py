@@ -109,7 +109,7 @@ def test_unknown_chunk_sizes(chunks, axis, rng):
 def test_inside_a_graph(rng):
     x = da.random.default_rng(0).normal(size=(20, 30), chunks=(5, 10)).persist()
     p = ours.softmax(x * 3 - 1, 0)
-    assert np.allclose(p.sum(axis=0).compute(), 1, rtol=1e-15)
+    assert testing.ulp_error(p.sum(axis=0).compute(), np.ones(30)).max() <= 20
     assert_exact("softmax", p.compute(), testing.softmax(x.compute() * 3 - 1, 0))
 
 

@@ -35,21 +35,21 @@ def assert_as_published(errors, bits):
 
 
 @pytest.mark.parametrize(
-    "header, prefix, terms, steps, stated",
+    "header, prefix, terms, low, high, stated",
     [
-        ("format_f32.h", "EXP_C", 4, 8, "format_f32.h"),
-        ("finish_constants.h", "EXP_F64_C", 11, 1, "format_f64.h"),
-        ("finish_constants.h", "EXP_SHORT_C", 8, 1, "finish_constants.h"),
+        ("format_f32.h", "EXP_C", 4, 2 ** (-1 / 16), 2 ** (1 / 16), "format_f32.h"),
+        ("finish_constants.h", "EXP_F64_C", 11, 0.75, 1.5, "format_f64.h"),
+        ("finish_constants.h", "EXP_SHORT_C", 8, 2**-0.5, 2**0.5, "finish_constants.h"),
     ],
 )
-def test_exp_polynomial(header, prefix, terms, steps, stated):
+def test_exp_polynomial(header, prefix, terms, low, high, stated):
     """On its interval the polynomial is as near to e^r as the comment beside it says."""
     values = constants(header)
     with mp.workprec(200):
-        reach = mp.log(2) / (2 * steps) + mp.mpf("0.001")
+        low, high = mp.log(low) - mp.mpf("0.001"), mp.log(high) + mp.mpf("0.001")
         errors = []
         for i in range(4001):
-            r = reach * (i - 2000) / 2000
+            r = low + (high - low) * i / 4000
             q = mp.fsum(values[f"{prefix}{k}"] * r**k for k in range(2, terms + 1))
             errors.append(abs((1 + r + q) / mp.exp(r) - 1))
     assert_as_published(errors, published(stated, r"e\^r"))

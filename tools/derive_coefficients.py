@@ -1,7 +1,8 @@
 """Derive the polynomial coefficients of csrc/math: prints C constants and their error.
 
-exp:  e^r = 1 + r + r^2 q(r) on |r| <= ln(2)/(2 steps) + margin, q minimising the largest relative
-      error; with steps = 8, e^x = 2^(k/8) e^r, and a table holds 2^(j/8) as T_j (1 + d_j);
+exp:  e^r = 1 + r + r^2 q(r), q minimising the largest relative error. float32: |r| <= ln(2)/16, a
+      margin added; e^x = 2^(k/8) e^r, and a table holds 2^(j/8) as T_j (1 + d_j). float64: e^r in
+      [3/4, 3/2], where r and e^r - 1 are rounded to 2^-54 and 2^-55 at worst, e^r taken as 1;
 log:  log(1+f) = f - f^2/2 + s (f^2/2 + z L(z)), s = f/(2+f), z = s^2, so that
       L(z) = (2 atanh(s)/s - 2) / z, minimising the largest error relative to log(1+f)
       (the arrangement of the terms is that of FreeBSD's msun, e_log.c; the coefficients are not).
@@ -109,10 +110,8 @@ def _round_to(value, dtype):
         return +value
 
 
-def exp_polynomial(degree, dtype, steps):
+def exp_polynomial(degree, dtype, low, high):
     """q of e^r = 1 + r + r^2 q(r), whose coefficients belong to r^2 ... r^degree."""
-    reach = mp.log(2) / (2 * steps) + EXP_MARGIN
-
     def target(r):
         if r == 0:
             return mp.mpf(1) / 2
@@ -121,7 +120,8 @@ def exp_polynomial(degree, dtype, steps):
     def weight(r):
         return r**2 / mp.exp(r) if r != 0 else mp.mpf(0)
 
-    return fit_rounded(target, weight, list(range(degree - 1)), -reach, reach, dtype)
+    low, high = low - EXP_MARGIN, high + EXP_MARGIN
+    return fit_rounded(target, weight, list(range(degree - 1)), low, high, dtype)
 
 
 def log_polynomial(degree, dtype):
@@ -167,8 +167,12 @@ def show_table(steps):
 
 
 def main():
-    for dtype, tag, degree, steps in ((np.float32, "F32", 4, 8), (np.float64, "F64", 11, 1)):
-        coefficients, error = exp_polynomial(degree, dtype, steps)
+    half = mp.log(2) / 16
+    for dtype, tag, degree, steps, low, high in (
+        (np.float32, "F32", 4, 8, -half, half),
+        (np.float64, "F64", 11, 1, mp.log(3) - mp.log(4), mp.log(3) - mp.log(2)),
+    ):
+        coefficients, error = exp_polynomial(degree, dtype, low, high)
         print(f"\n/* e^r, degree {degree}: relative error 2^{mp.nstr(mp.log(error, 2), 5)} */")
         for i, c in enumerate(coefficients):
             show(f"EXP_{tag}_C{i + 2}", c, dtype)
@@ -176,6 +180,8 @@ def main():
         show(f"LN2_HI_{tag}", high, dtype)
         show(f"LN2_LO_{tag}", low, dtype)
         show(f"LOG2_E_{tag}", _round_to(steps / mp.log(2), dtype), dtype)
+    lean = mp.floor((1.5 - mp.log(3, 2)) * 2**28 + 2) / 2**28
+    show("EXP_LEAN_F64", lean, np.float64)
     show_table(8)
     coefficients, error = log_polynomial(6, np.float64)
     print(f"\n/* log(1+f): relative error 2^{mp.nstr(mp.log(error, 2), 5)} */")

@@ -195,7 +195,7 @@ FS_INLINE d_wide_exp d_end_exp(d_wide z)
 }
 
 /* log(1 + R) of a state whose pivot is the maximum, as log_ratio(). */
-FS_INLINE d_t cols_log_ratio(const cols_state *state, int p)
+FS_INLINE d_wide cols_log_ratio(const cols_state *state, int p)
 {
     d_t max[D_PARTS], shift[D_PARTS], K[D_PARTS];
     v_widen(state->max, max);
@@ -203,7 +203,7 @@ FS_INLINE d_t cols_log_ratio(const cols_state *state, int p)
     v_widen(state->K, K);
     if (!FS_F64) {
         const d_t z = d_sub(shift[p], max[p]);
-        return d_loss_short(state->sum[p].high, K[p], z, d_exp_short(z));
+        return d_wide_of(d_loss_short(state->sum[p].high, K[p], z, d_exp_short(z)), d_set1(0.0));
     }
     const d_wide_exp e = d_exp_wide(d_two_sum(shift[p], d_negative(max[p])));
     return d_log1p_scaled(d_wide_mul(state->sum[p], e.fraction),

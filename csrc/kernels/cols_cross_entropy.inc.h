@@ -92,7 +92,7 @@ FS_INLINE d_t log_of_targets(const cols_target *t)
     const d_t own = d_sub(t->K, d_set1(HEADROOM)), exponent = d_add(own, t->inverse.exponent);
     const d_wide m = {d_select(hopeless, t->rest.high, ratio.high),
                       d_select(hopeless, t->rest.low, ratio.low)};
-    const d_t log = d_log_ratio(m, d_select(hopeless, own, exponent), hopeless);
+    const d_t log = d_log_ratio(m, d_select(hopeless, own, exponent), hopeless).high;
     return d_add(log, d_select(hopeless, t->distance, d_set1(0.0)));
 }
 
@@ -107,7 +107,7 @@ FS_INLINE d_t loss_of_targets(const cols_target *t, d_t x_t)
 FS_INLINE d_t lse_of_targets(const cols_target *t)
 {
     const d_t e = d_sub(d_sub(t->K, t->d), d_set1(HEADROOM));
-    const d_t log = FS_F64 ? d_log_wide(t->sum, e) : d_log_scaled(t->sum.high, e);
+    const d_t log = FS_F64 ? d_log_wide(t->sum, e).high : d_log_scaled(t->sum.high, e);
     return d_select(d_eq(t->sum.high, t->sum.high), d_add(t->shift, log), d_set1(NAN));
 }
 

@@ -32,7 +32,7 @@ FS_INLINE void end_logs_group(real *tile, int64_t n, const cols_state *state)
     d_wide distance[D_PARTS];
     v_t high, low;
     for (int p = 0; p < D_PARTS; p++)
-        distance[p] = d_wide_of(cols_log_ratio(state, p), d_set1(0.0));
+        distance[p] = cols_log_ratio(state, p);
     split_lanes(distance, &high, &low);
     for (int64_t j = 0; j < n; j++) {
         const v_t d = v_sub(v_load(tile + j * V_LANES), state->max);
@@ -60,6 +60,12 @@ FS_INLINE int lane_holds_nan(const real *tile, int64_t n, int64_t lane)
     return 0;
 }
 
+/* As plus_ratio(). */
+FS_INLINE d_t cols_plus_ratio(d_t max, d_wide ratio)
+{
+    return FS_F64 ? d_plus_wide(max, ratio) : d_add(max, ratio.high);
+}
+
 FS_INLINE void end_logsumexp_group(const fs_rows *rows, const tile_map *map, int64_t g,
                                    const cols_state *state)
 {
@@ -68,7 +74,7 @@ FS_INLINE void end_logsumexp_group(const fs_rows *rows, const tile_map *map, int
     const real *tile = (const real *)rows->tile + g * rows->n * V_LANES;
     v_widen(state->max, max);
     for (int p = 0; p < D_PARTS; p++) {
-        d_store(value + p * D_LANES, d_add(max[p], cols_log_ratio(state, p)));
+        d_store(value + p * D_LANES, cols_plus_ratio(max[p], cols_log_ratio(state, p)));
         d_store(largest + p * D_LANES, max[p]);
     }
     int64_t row = first_row(map, g);

@@ -45,8 +45,8 @@ FS_INLINE double loss_of_target(wide rest, int64_t K, const target_exp *target)
         return one_loss_short(rest.high, (double)K, target->distance.high, inverse);
     }
     if (target->distance.high > 0x1p+30) /* hopeless: R itself has left the range */
-        return target->distance.high + log_wide(rest, K - HEADROOM);
-    return log1p_scaled(wide_mul(rest, e.fraction), K - HEADROOM + e.exponent);
+        return target->distance.high + log_wide(rest, K - HEADROOM).high;
+    return log1p_scaled(wide_mul(rest, e.fraction), K - HEADROOM + e.exponent).high;
 }
 
 FS_INLINE target_terms split_target(const row_state *state, real x_t, const target_exp *target)
@@ -71,7 +71,7 @@ FS_SHARED double lse_of(const full_sum *all, int64_t K, real shift)
         return NAN;
     if (!FS_F64)
         return (double)shift + one_log_scaled(all->sum.high, (double)(K - all->d - HEADROOM));
-    return (double)shift + log_wide(all->sum, K - all->d - HEADROOM);
+    return (double)shift + log_wide(all->sum, K - all->d - HEADROOM).high;
 }
 
 /* What its target makes of a row's state. */

@@ -6,7 +6,7 @@ typedef struct {
     real *y;
     int64_t n;
     real max;
-    double distance; /* log(1 + R) */
+    wide distance; /* log(1 + R) */
     int stream;
 } logs_row;
 
@@ -15,8 +15,9 @@ FS_INLINE void write_logs_to(const logs_row *row, int stream)
     const real *x = row->x;
     real *y = row->y;
     const int64_t n = row->n;
-    const real high = (real)row->distance;
-    const real low = high - high == 0 ? (real)(row->distance - (double)high) : 0;
+    const real high = (real)row->distance.high;
+    const double rest = (row->distance.high - (double)high) + row->distance.low;
+    const real low = high - high == 0 ? (real)rest : 0;
     const v_t maxima = v_set1(row->max), highs = v_set1(high), lows = v_set1(low);
     int64_t j = unaligned_head(y, n);
     if (j > 0) {

@@ -2,11 +2,12 @@
  * left out of the sum and log1p taken, as SciPy does, here in one sweep. */
 
 /* log(1 + R) of a finished state whose pivot is the maximum. */
-FS_SHARED double log_ratio(const row_state *state, real shift)
+FS_SHARED wide log_ratio(const row_state *state, real shift)
 {
     if (!FS_F64) {
         const double z = (double)shift - (double)state->max;
-        return one_loss_short(checked_sum(state).high, (double)state->K, z, one_exp_short(z));
+        const double rest = checked_sum(state).high;
+        return wide_of(one_loss_short(rest, (double)state->K, z, one_exp_short(z)), 0.0);
     }
     const wide distance = two_sum((double)shift, -(double)state->max);
     const wide_exp e = exp_wide(distance); /* e^(shift - max): the pivot's reciprocal */
@@ -23,11 +24,18 @@ FS_INLINE int holds_nan(const real *x, int64_t n)
     return 0;
 }
 
+/* In float32 the low part is far below what the result is rounded to. */
+FS_INLINE double plus_ratio(double max, wide ratio)
+{
+    return FS_F64 ? plus_wide(max, ratio) : max + ratio.high;
+}
+
 FS_INLINE double logsumexp_of(const real *x, int64_t n, const row_state *state, real shift)
 {
-    if (state->max - state->max == 0)
-        return (double)state->max + log_ratio(state, shift);
-    return holds_nan(x, n) ? NAN : (double)state->max;
+    const double max = (double)state->max;
+    if (max - max == 0)
+        return plus_ratio(max, log_ratio(state, shift));
+    return holds_nan(x, n) ? NAN : max;
 }
 
 static void logsumexp_rows(const fs_rows *rows)

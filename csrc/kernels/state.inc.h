@@ -59,7 +59,7 @@ static void log_softmax_given_rows(const fs_rows *rows)
         const real *x = (const real *)rows->x + i * rows->x_step;
         const wide total = given_total(state, x, rows->n);
         const logs_row row = {x, (real *)rows->y + i * rows->y_step, rows->n, (real)state[0],
-                              total.high == total.high ? state_distance(state) : NAN, 0};
+                              total.high == total.high ? state_distance(state) : total, 0};
         write_logs(&row);
     }
 }

@@ -1,18 +1,20 @@
 /* e^x 2^(HEADROOM - K) of a vector, written once for both precisions.
  *
  *   k = round(x log2 e),  r = (x - k LN2_HIGH) - k LN2_LOW,  e^x = (1 + r + r^2 q(r)) 2^k
- *   (float32: k counts eighths, and 2^(k/8) comes from a table of eight)
+ *   (float32: k counts eighths, and 2^(k/8) comes from a table of eight; float64: k leans down a
+ *   little, EXP_LEAN, which makes the roundings of r and r + r^2 q(r) smaller)
  *
  * x is reduced directly, not x - max: rounding that difference is the largest error of the usual
  * softmax (65 ULP in float32 for ordinary logits). x - k LN2_HIGH is exact with an FMA (Cody and
  * Waite). The power of two is a bit pattern: adding ROUNDER + EXPONENT_BIAS + HEADROOM - K leaves
- * the biased exponent in the low bits of the sum, and a shift puts it in place (K is thus free:
- * scaling by 2^K is exact). The last FMA multiplies by 2^k and adds the 1 in one rounding.
+ * the biased exponent in the bits of the sum, and a shift puts it in place (K is thus free: scaling
+ * by 2^K is exact). The last FMA multiplies by 2^k and adds the 1 in one rounding.
  * Dukhan and Ablavatski, "Two-pass softmax algorithm", arXiv 2001.04438.
  */
 
 typedef struct {
     v_t rounder; /* ROUNDER + (EXPONENT_BIAS + HEADROOM - K) EXP_STEPS */
+    v_t turner;  /* what x log2 e is added to: the same, in float64 with EXP_LEAN */
     v_t lowest;  /* logits below give exactly zero: their biased exponent would be negative */
 } exp_scale;
 
@@ -21,6 +23,7 @@ FS_INLINE exp_scale exp_scale_for(int64_t K)
     const real offset = (real)((EXPONENT_BIAS + HEADROOM - K) * EXP_STEPS); /* below 2^22: exact */
     exp_scale scale;
     scale.rounder = v_set1((real)ROUNDER + offset);
+    scale.turner = v_set1((real)TURNER + offset);
     scale.lowest = v_set1(-offset * (real)LN2_HIGH);
     return scale;
 }
@@ -32,6 +35,7 @@ FS_INLINE exp_scale exp_scale_of(v_t K)
     const v_t offset = v_mul(v_sub(headroom, K), v_set1((real)EXP_STEPS));
     exp_scale scale;
     scale.rounder = v_add(v_set1((real)ROUNDER), offset);
+    scale.turner = v_add(v_set1((real)TURNER), offset);
     scale.lowest = v_mul(v_sub(v_set1(0), offset), v_set1((real)LN2_HIGH));
     return scale;
 }
@@ -44,7 +48,7 @@ FS_INLINE v_t exp_joined(exp_parts e) { return v_fma(e.w, e.power, e.power); }
 FS_INLINE exp_parts exp_parted(v_t x, const exp_scale *scale)
 {
     x = v_max(scale->lowest, x);
-    const v_t t = v_fma(x, v_set1((real)LOG2_E), scale->rounder);
+    const v_t t = exp_whole(v_fma(x, v_set1((real)LOG2_E), scale->turner));
     const v_t k = v_sub(t, scale->rounder);
     v_t r = v_reduce_exact(k, v_set1((real)LN2_HIGH), x);
     r = v_fnma(k, v_set1((real)LN2_LOW), r);
@@ -67,7 +71,7 @@ FS_INLINE void exp_parted4(v_t x[4], const exp_scale *scale, exp_parts e[4])
     for (int i = 0; i < 4; i++)
         x[i] = v_max(scale->lowest, x[i]);
     for (int i = 0; i < 4; i++)
-        t[i] = v_fma(x[i], v_set1((real)LOG2_E), scale->rounder);
+        t[i] = exp_whole(v_fma(x[i], v_set1((real)LOG2_E), scale->turner));
     for (int i = 0; i < 4; i++)
         w[i] = v_sub(t[i], scale->rounder);
     for (int i = 0; i < 4; i++)
@@ -87,14 +91,14 @@ FS_INLINE void exp_parted4(v_t x[4], const exp_scale *scale, exp_parts e[4])
 FS_INLINE v_t binary_exponents(v_t x)
 {
     const v_t limit = v_set1((real)DIRECT_LIMIT), lowest = v_set1((real)-DIRECT_LIMIT);
-    const v_t bounded = v_min(v_max(x, lowest), limit), rounder = v_set1((real)ROUNDER);
+    const v_t bounded = v_min(v_max(x, lowest), limit), rounder = v_set1((real)K_ROUNDER);
     const v_t product = v_mul(bounded, v_set1((real)(LOG2_E / EXP_STEPS)));
     return v_sub(v_add(product, rounder), rounder);
 }
 
 FS_INLINE int64_t binary_exponent(real x)
 {
-    const real limit = (real)DIRECT_LIMIT, rounder = (real)ROUNDER;
+    const real limit = (real)DIRECT_LIMIT, rounder = (real)K_ROUNDER;
     if (!(x > -limit))
         x = -limit;
     if (!(x < limit))

@@ -55,7 +55,7 @@ FS_INLINE double scale_by_power(double a, int64_t e)
 }
 
 typedef struct {
-    wide fraction; /* in [0.7, 1.42] */
+    wide fraction; /* in [3/4, 3/2] */
     int64_t exponent;
 } wide_exp;
 
@@ -68,7 +68,7 @@ FS_INLINE wide_exp exp_wide(wide z)
     wide_exp result;
     if (!(z.high > -limit && z.high < limit))
         z = wide_of(z.high > 0 ? limit : -limit, 0.0);
-    const double k = (fma(z.high, LOG2_E_F64, rounder)) - rounder;
+    const double k = (fma(z.high, LOG2_E_F64, EXP_LEAN_F64) + rounder) - rounder;
     const double r0 = fma(-k, LN2_HIGH_F64, z.high);
     const double step = k * LN2_LOW_F64;
     const double r = r0 - step;
@@ -91,12 +91,12 @@ FS_INLINE wide_exp exp_wide(wide z)
     return result;
 }
 
-/* log of (1 + f + low) 2^e, with 1 + f in [sqrt(1/2), sqrt(2)] and |low| <= 2^-53. The arrangement
- * of the terms is that of FreeBSD's msun, e_log.c; but the large ones, e ln 2 + f - f^2 / 2 + low,
- * are added up with what that loses (Dekker's Fast2Sum) while the division is under way: beside the
- * last rounding a tenth of an ULP remains. low counts low / (1 + f) - low^2 / 2, 1 / (1 + f) being
+/* log of (1 + f + low) 2^e, as two numbers, with 1 + f in [sqrt(1/2), sqrt(2)] and |low| <= 2^-53. The
+ * arrangement of the terms is that of FreeBSD's msun, e_log.c; but the large ones, e ln 2 + f - f^2 / 2
+ * + low, are added up with what that loses (Dekker's Fast2Sum) while the division is under way: beside
+ * the last rounding a tenth of an ULP remains. low counts low / (1 + f) - low^2 / 2, 1 / (1 + f) being
  * (1 - s) / (1 + s), taken to s^3: 2^-9 of low is too small to matter. */
-FS_INLINE double log_reduced(double f, wide low, double e)
+FS_INLINE wide log_reduced(double f, wide low, double e)
 {
     const double s = f / (2.0 + f), z = s * s;
     const double half = 0.5 * f, half_square = half * f, square_low = fma(half, f, -half_square);
@@ -112,11 +112,12 @@ FS_INLINE double log_reduced(double f, wide low, double e)
     p = fma(p, z, LOG_L0);
     const double slope = fma(-0.5, low.high, -2.0 * s * (1.0 - s * (1.0 - s)));
     const double own = fma(e, LN2_REST, low.high * slope);
-    return high + ((first + second + third) + fma(s, fma(p, z, half_square), own));
+    const double rest = (first + second + third) + fma(s, fma(p, z, half_square), own);
+    return fast_two_sum(high, rest);
 }
 
 /* log of (high + low) 2^e for a positive normal high of any exponent. */
-FS_INLINE double log_parts(double high, wide low, int64_t e)
+FS_INLINE wide log_parts(double high, wide low, int64_t e)
 {
     uint64_t bits;
     double fraction;
@@ -130,14 +131,14 @@ FS_INLINE double log_parts(double high, wide low, int64_t e)
                        (double)(exponent + e));
 }
 
-FS_INLINE double log_wide(wide u, int64_t e) { return log_parts(u.high, wide_of(u.low, 0.0), e); }
+FS_INLINE wide log_wide(wide u, int64_t e) { return log_parts(u.high, wide_of(u.low, 0.0), e); }
 
 /* log(1 + (m + m_low) 2^e) for m >= 0: the loss or the distance from the maximum, from the sum of
  * the others over the pivot. */
-FS_INLINE double log1p_scaled(wide m, int64_t e)
+FS_INLINE wide log1p_scaled(wide m, int64_t e)
 {
     if (!(m.high > 0.0) || m.high == INFINITY)
-        return m.high; /* 0, NaN, inf */
+        return wide_of(m.high, 0.0); /* 0, NaN, inf */
     const double ratio = scale_by_power(m.high, e), rest = scale_by_power(m.low, e);
     if (ratio > 0x1p+60)
         return log_wide(m, e); /* adding one changes nothing */

@@ -3,19 +3,23 @@
 #ifndef FS_MATH_FINISH_CONSTANTS_H
 #define FS_MATH_FINISH_CONSTANTS_H
 
-#define EXP_F64_C2 0x1.000000000000ap-1
-#define EXP_F64_C3 0x1.55555555554f7p-3
-#define EXP_F64_C4 0x1.55555555506c5p-5
-#define EXP_F64_C5 0x1.11111111282e4p-7
-#define EXP_F64_C6 0x1.6c16c18491360p-10
-#define EXP_F64_C7 0x1.a01a0128c63d4p-13
-#define EXP_F64_C8 0x1.a01998e4fa965p-16
-#define EXP_F64_C9 0x1.71df270549709p-19
-#define EXP_F64_C10 0x1.28ae9056cab2cp-22
-#define EXP_F64_C11 0x1.ad7f9c3cef724p-26
+#define EXP_F64_C2 0x1.ffffffffffffep-2
+#define EXP_F64_C3 0x1.55555555556e2p-3
+#define EXP_F64_C4 0x1.55555555560a6p-5
+#define EXP_F64_C5 0x1.111111108e3e2p-7
+#define EXP_F64_C6 0x1.6c16c16a503c4p-10
+#define EXP_F64_C7 0x1.a01a054d73aafp-13
+#define EXP_F64_C8 0x1.a019f5ebb1a0dp-16
+#define EXP_F64_C9 0x1.71d320afc3dcap-19
+#define EXP_F64_C10 0x1.283f2ef4d54d1p-22
+#define EXP_F64_C11 0x1.c6c6d7bb0b454p-26
 #define LN2_HIGH_F64 0x1.62e42fefa39efp-1
 #define LN2_LOW_F64 0x1.abc9e3b39803fp-56
 #define LOG2_E_F64 0x1.71547652b82fep+0
+/* k = round(x log2 e + EXP_LEAN) leaves e^r in [3/4, 3/2), so that r and e^r - 1 are rounded where they
+ * are small: in [0.7, 1.42] both cost half as much again. 3/2 - log2(3) and 2^-27 more, a number of 28
+ * bits after the point: that sum is rounded, and above 3/2 an ULP of e^r - 1 is twice as large. */
+#define EXP_LEAN_F64 (-0x1.5c01a2p-4)
 
 /* ln 2 split so that e * LN2_HEAD is exact for |e| < 2^21. */
 #define LN2_HEAD 0x1.62e42feep-1

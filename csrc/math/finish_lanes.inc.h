@@ -30,6 +30,12 @@ FS_INLINE d_wide d_two_sum(d_t a, d_t b)
     return d_wide_of(sum, d_add(d_sub(a, d_sub(sum, part)), d_sub(b, part)));
 }
 
+FS_INLINE d_wide d_fast_two_sum(d_t a, d_t b)
+{
+    const d_t sum = d_add(a, b);
+    return d_wide_of(sum, d_sub(b, d_sub(sum, a)));
+}
+
 FS_INLINE d_wide d_wide_add(d_wide a, d_wide b)
 {
     const d_wide sum = d_two_sum(a.high, b.high);
@@ -37,6 +43,12 @@ FS_INLINE d_wide d_wide_add(d_wide a, d_wide b)
     const d_t rest = d_sub(low, d_sub(high, sum.high));
     return d_wide_of(d_if_finite(sum.high, high, sum.high),
                      d_if_finite(sum.high, rest, d_set1(0.0)));
+}
+
+FS_INLINE d_t d_plus_wide(d_t a, d_wide b)
+{
+    const d_wide sum = d_two_sum(a, b.high);
+    return d_add(sum.high, d_add(sum.low, b.low));
 }
 
 FS_INLINE d_wide d_wide_scale(d_wide a, d_t power)
@@ -85,7 +97,8 @@ FS_SHARED d_wide_exp d_exp_wide(d_wide z)
     const d_t low = d_select(d_lt(z.high, limit), z.low, d_set1(0.0));
     z.low = d_select(d_lt(least, below), low, d_set1(0.0));
     z.high = d_select(d_lt(least, below), below, bound);
-    const d_t k = d_sub(d_fma(z.high, d_set1(LOG2_E_F64), rounder), rounder);
+    const d_t turns = d_fma(z.high, d_set1(LOG2_E_F64), d_set1(EXP_LEAN_F64));
+    const d_t k = d_sub(d_add(turns, rounder), rounder);
     const d_t r0 = d_fma(d_negative(k), d_set1(LN2_HIGH_F64), z.high);
     const d_t step = d_mul(k, d_set1(LN2_LOW_F64)), r = d_sub(r0, step);
     const d_t lost = d_fma(k, d_set1(LN2_LOW_F64), d_negative(step));
@@ -107,7 +120,7 @@ FS_SHARED d_wide_exp d_exp_wide(d_wide z)
     return result;
 }
 
-FS_INLINE d_t d_log_reduced(d_t f, d_wide low, d_t e)
+FS_INLINE d_wide d_log_reduced(d_t f, d_wide low, d_t e)
 {
     const d_t s = d_div(f, d_add(d_set1(2.0), f)), z = d_mul(s, s);
     const d_t half = d_mul(d_set1(0.5), f), half_square = d_mul(half, f);
@@ -127,35 +140,35 @@ FS_INLINE d_t d_log_reduced(d_t f, d_wide low, d_t e)
     const d_t slope = d_fma(d_set1(-0.5), low.high, d_mul(d_mul(d_set1(-2.0), s), cubic));
     const d_t own = d_fma(e, d_set1(LN2_REST), d_mul(low.high, slope));
     const d_t lost = d_add(d_add(first, second), third);
-    return d_add(high, d_add(lost, d_fma(s, d_fma(p, z, half_square), own)));
+    return d_fast_two_sum(high, d_add(lost, d_fma(s, d_fma(p, z, half_square), own)));
 }
 
-FS_INLINE d_t d_log_parts(d_t high, d_wide low, d_t e)
+FS_INLINE d_wide d_log_parts(d_t high, d_wide low, d_t e)
 {
     d_t exponent;
     const d_t f = d_sub(d_split(high, &exponent), d_set1(1.0));
     return d_log_reduced(f, d_wide_scale(low, d_power(d_negative(exponent))), d_add(exponent, e));
 }
 
-FS_INLINE d_t d_log_wide(d_wide u, d_t e)
+FS_INLINE d_wide d_log_wide(d_wide u, d_t e)
 {
     return d_log_parts(u.high, d_wide_of(u.low, d_set1(0.0)), e);
 }
 
 /* log1p_scaled(m, e); where plain, the log of m 2^e itself. */
-FS_SHARED d_t d_log_ratio(d_wide m, d_t e, d_mask plain)
+FS_SHARED d_wide d_log_ratio(d_wide m, d_t e, d_mask plain)
 {
     const d_t ratio = d_scale(m.high, e), rest = d_scale(m.low, e), zero = d_set1(0.0);
     const d_wide u = d_two_sum(d_set1(1.0), ratio);
     const d_t sum = d_add(u.low, rest), lost = d_sub(rest, d_sub(sum, u.low));
     const d_mask large = d_lt(d_set1(0x1p+60), d_select(plain, d_set1(INFINITY), ratio));
     const d_wide low = {d_select(large, m.low, sum), d_select(large, zero, lost)};
-    const d_t log = d_log_parts(d_select(large, m.high, u.high), low, d_select(large, e, zero));
-    const d_t positive = d_select(d_lt(zero, m.high), log, m.high);
-    return d_select(d_lt(m.high, d_set1(INFINITY)), positive, m.high);
+    const d_wide log = d_log_parts(d_select(large, m.high, u.high), low, d_select(large, e, zero));
+    const d_mask finite = d_lt(m.high, d_set1(INFINITY)); /* and not NaN; that of 0 is 0 by itself */
+    return d_wide_of(d_select(finite, log.high, m.high), d_select(finite, log.low, zero));
 }
 
-FS_INLINE d_t d_log1p_scaled(d_wide m, d_t e)
+FS_INLINE d_wide d_log1p_scaled(d_wide m, d_t e)
 {
     return d_log_ratio(m, e, d_lt(d_set1(0.0), d_set1(0.0)));
 }

@@ -15,6 +15,8 @@
 #define HEADROOM_POWER 0x1p+60
 #define EXPONENT_BIAS 127
 #define ROUNDER 0x1.8p+23f /* 1.5 * 2^23: adding it rounds to an integer, held in the low bits */
+#define K_ROUNDER ROUNDER
+#define TURNER ROUNDER
 #define SMALLEST_FACTOR 0x1p-100
 #define FACTOR_LIFT 64
 
@@ -36,6 +38,8 @@ static const uint32_t exp_step_bits[8] = {0x00000000, 0xfffb95c2, 0xfff837f0, 0x
 static const float exp_step_error[8] = {0.0f,           -0x1.9c0c22p-27f, 0x1.125002p-25f,
                                         -0x1.0a3550p-25f, 0x1.26055cp-26f,  0x1.67a1cap-28f,
                                         -0x1.f9c304p-27f, -0x1.a5217cp-28f};
+
+FS_INLINE v_t exp_whole(v_t t) { return t; } /* ROUNDER has no bits after the point */
 
 /* 2^(k/8), whose exponent and j = k mod 8 stand in the low bits of t; r takes up the error of T_j. */
 FS_INLINE v_t exp_power(v_t t, v_t *r)

@@ -86,7 +86,7 @@ FS_INLINE scaled state_rest(const double *state)
 }
 
 /* logsumexp - max = log(1 + R) */
-FS_INLINE double state_distance(const double *state)
+FS_INLINE wide state_distance(const double *state)
 {
     const scaled rest = state_rest(state);
     return log1p_scaled(rest.fraction, rest.exponent);

@@ -17,6 +17,12 @@ FS_INLINE wide two_sum(double a, double b) /* Knuth */
     return wide_of(sum, (a - (sum - part)) + (b - part));
 }
 
+FS_INLINE wide fast_two_sum(double a, double b) /* Dekker; |a| >= |b| */
+{
+    const double sum = a + b;
+    return wide_of(sum, b - (sum - a));
+}
+
 FS_INLINE wide wide_add(wide a, wide b)
 {
     const wide sum = two_sum(a.high, b.high);
@@ -30,6 +36,12 @@ FS_INLINE wide wide_add(wide a, wide b)
 FS_INLINE double wide_value(wide a) /* of inf or NaN the low part means nothing */
 {
     return a.high - a.high == 0 ? a.high + a.low : a.high;
+}
+
+FS_INLINE double plus_wide(double a, wide b) /* rounded once, nearly */
+{
+    const wide sum = two_sum(a, b.high);
+    return sum.high + (sum.low + b.low);
 }
 
 FS_INLINE wide wide_minus(wide a) { return wide_of(-a.high, -a.low); }

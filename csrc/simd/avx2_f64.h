@@ -9,6 +9,7 @@
 typedef double real;
 typedef __m256d v_t;
 #define V_LANES 4
+#define TURN_BITS 28 /* after the point of t (README.md) */
 
 FS_INLINE v_t v_set1(real a) { return _mm256_set1_pd(a); }
 FS_INLINE v_t v_load(const real *p) { return _mm256_loadu_pd(p); }
@@ -41,9 +42,15 @@ FS_INLINE v_t v_where_nonzero(v_t q, v_t a)
 {
     return _mm256_and_pd(_mm256_cmp_pd(q, _mm256_setzero_pd(), _CMP_NEQ_UQ), a);
 }
+FS_INLINE v_t v_whole(v_t t)
+{
+    const __m256i low = _mm256_set1_epi64x((INT64_C(1) << TURN_BITS) - 1);
+    return _mm256_castsi256_pd(_mm256_andnot_si256(low, _mm256_castpd_si256(t)));
+}
+
 FS_INLINE v_t v_exponent(v_t t)
 {
-    return _mm256_castsi256_pd(_mm256_slli_epi64(_mm256_castpd_si256(t), 52));
+    return _mm256_castsi256_pd(_mm256_slli_epi64(_mm256_castpd_si256(t), 52 - TURN_BITS));
 }
 FS_INLINE real v_hmax(v_t a)
 {

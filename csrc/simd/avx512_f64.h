@@ -9,6 +9,7 @@
 typedef double real;
 typedef __m512d v_t;
 #define V_LANES 8
+#define TURN_BITS 28 /* after the point of t (README.md) */
 
 FS_INLINE v_t v_set1(real a) { return _mm512_set1_pd(a); }
 FS_INLINE v_t v_load(const real *p) { return _mm512_loadu_pd(p); }
@@ -36,9 +37,15 @@ FS_INLINE v_t v_where_nonzero(v_t q, v_t a)
 {
     return _mm512_maskz_mov_pd(_mm512_cmp_pd_mask(q, _mm512_setzero_pd(), _CMP_NEQ_UQ), a);
 }
+FS_INLINE v_t v_whole(v_t t)
+{
+    const __m512i low = _mm512_set1_epi64((INT64_C(1) << TURN_BITS) - 1);
+    return _mm512_castsi512_pd(_mm512_andnot_si512(low, _mm512_castpd_si512(t)));
+}
+
 FS_INLINE v_t v_exponent(v_t t)
 {
-    return _mm512_castsi512_pd(_mm512_slli_epi64(_mm512_castpd_si512(t), 52));
+    return _mm512_castsi512_pd(_mm512_slli_epi64(_mm512_castpd_si512(t), 52 - TURN_BITS));
 }
 FS_INLINE real v_hmax(v_t a) { return _mm512_reduce_max_pd(a); }
 FS_INLINE uint32_t v_eq_bits(v_t a, v_t b)

@@ -9,6 +9,7 @@
 typedef double real;
 typedef float64x2_t v_t;
 #define V_LANES 2
+#define TURN_BITS 28 /* after the point of t (README.md) */
 
 FS_INLINE v_t v_set1(real a) { return vdupq_n_f64(a); }
 FS_INLINE v_t v_load(const real *p) { return vld1q_f64(p); }
@@ -39,9 +40,15 @@ FS_INLINE v_t v_where_nonzero(v_t q, v_t a)
 {
     return vbslq_f64(vceqzq_f64(q), vdupq_n_f64(0), a);
 }
+FS_INLINE v_t v_whole(v_t t)
+{
+    const uint64x2_t low = vdupq_n_u64((UINT64_C(1) << TURN_BITS) - 1);
+    return vreinterpretq_f64_u64(vbicq_u64(vreinterpretq_u64_f64(t), low));
+}
+
 FS_INLINE v_t v_exponent(v_t t)
 {
-    return vreinterpretq_f64_u64(vshlq_n_u64(vreinterpretq_u64_f64(t), 52));
+    return vreinterpretq_f64_u64(vshlq_n_u64(vreinterpretq_u64_f64(t), 52 - TURN_BITS));
 }
 FS_INLINE real v_hmax(v_t a) { return vmaxvq_f64(a); }
 FS_INLINE uint32_t v_eq_bits(v_t a, v_t b)

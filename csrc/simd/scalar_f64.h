@@ -11,6 +11,7 @@
 typedef double real;
 typedef double v_t;
 #define V_LANES 1
+#define TURN_BITS 28 /* after the point of t (README.md) */
 
 FS_INLINE v_t v_set1(real a) { return a; }
 FS_INLINE v_t v_load(const real *p) { return *p; }
@@ -48,11 +49,20 @@ FS_INLINE v_t v_reduce_exact(v_t k, v_t high, v_t x)
 FS_INLINE v_t v_fnma(v_t a, v_t b, v_t c) { return v_fma(a, -b, c); }
 FS_INLINE v_t v_max(v_t a, v_t b) { return a > b ? a : b; }
 FS_INLINE v_t v_where_nonzero(v_t q, v_t a) { return q == 0 ? 0 : a; }
+FS_INLINE v_t v_whole(v_t t)
+{
+    uint64_t bits;
+    memcpy(&bits, &t, sizeof bits);
+    bits &= ~((UINT64_C(1) << TURN_BITS) - 1);
+    memcpy(&t, &bits, sizeof t);
+    return t;
+}
+
 FS_INLINE v_t v_exponent(v_t t)
 {
     uint64_t bits;
     memcpy(&bits, &t, sizeof bits);
-    bits <<= 52;
+    bits <<= 52 - TURN_BITS;
     memcpy(&t, &bits, sizeof bits);
     return t;
 }
