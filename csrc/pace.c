@@ -1,5 +1,9 @@
 #include "pace.h"
+#if defined(_WIN32)
+#include <windows.h>
+#else
 #include <time.h>
+#endif
 
 #define MILLISECOND INT64_C(1000000)
 #define SHORT_ROUND (5 * MILLISECOND)
@@ -14,6 +18,17 @@ enum {
     LEAST_ROUND = 1 << 16
 };
 
+#if defined(_WIN32)
+static int64_t now(void)
+{
+    const int64_t second = 1000 * MILLISECOND;
+    LARGE_INTEGER count, rate;
+    QueryPerformanceCounter(&count);
+    QueryPerformanceFrequency(&rate);
+    return count.QuadPart / rate.QuadPart * second +
+           count.QuadPart % rate.QuadPart * second / rate.QuadPart;
+}
+#else
 /* That it may be set while we compute costs a question too many, or one that comes late once. */
 static int64_t now(void)
 {
@@ -21,6 +36,7 @@ static int64_t now(void)
     timespec_get(&time, TIME_UTC);
     return (int64_t)time.tv_sec * 1000 * MILLISECOND + time.tv_nsec;
 }
+#endif
 
 static int64_t between(int64_t earlier, int64_t later)
 {

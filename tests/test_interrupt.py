@@ -232,3 +232,23 @@ def test_copies_can_be_interrupted():
     with alarm(ring, 0.05), pytest.raises(Rung):
         _validate.store(y, x)
     assert time.perf_counter() - began < LATE
+
+
+# --- rows that go in pieces so that they can be interrupted ---
+
+
+def test_long_rows_have_the_same_bits_however_they_lie(rng):
+    n = (1 << 22) + 77
+    wide = np.zeros((2 * n, 1), np.float32)
+    x = wide[::2, 0]
+    x[...] = rng.normal(size=n)
+    plain, grad = x.copy(), np.zeros_like(wide)[::2, 0]
+    for function in (fs.softmax, fs.log_softmax, fs.logsumexp):
+        expected = function(plain, threads=2)
+        assert same_bits(function(plain, threads=1), expected)
+        assert same_bits(function(x, threads=1), expected)
+        assert same_bits(function(x, threads=2), expected)
+    for scale in (1.0, 1e-80):
+        expected = fs.cross_entropy_with_grad(plain[None], [n - 3], grad_output=scale)
+        loss, _ = fs.cross_entropy_with_grad(x[None], [n - 3], grad_output=scale, out=grad[None])
+        assert same_bits(loss, expected[0]) and same_bits(grad[None], expected[1])
