@@ -1,7 +1,7 @@
 /* plan -> scratch -> parallel -> kernel.
  *
  * The rows of a call are cut into chunks whose number and size depend on the shape alone. Threads
- * take runs of chunks; a scalar loss is summed within its chunk and then over the chunks in order,
+ * take runs of chunks, a round at a time (pace.h); a scalar loss is summed within its chunk and then over the chunks in order,
  * so it does not depend on the number of threads. A thread's rows go to the kernel in tiles:
  * where a row lies contiguous, as they are; otherwise by way of a contiguous copy of the tile.
  */
@@ -26,8 +26,15 @@ static void copy_states(const fs_plan *p, const fs_rows *rows, const int64_t *of
     }
 }
 
+/* How many elements of a row in pieces to take next, from one on; 0 at its end, or if the call ends. */
+static int64_t next_slice(fs_plan *p, int64_t at)
+{
+    enum { SLICE = 1 << 18 };
+    return fs_pace_stops(&p->pace, SLICE) ? 0 : at_most(SLICE, p->call->n - at);
+}
+
 /* Rows of one array as the kernel wants them: as they lie, or copied to lie contiguous. */
-static const void *read_rows(const fs_plan *p, const fs_array *array, int which, int gather,
+static const void *read_rows(fs_plan *p, const fs_array *array, int which, int gather,
                              int64_t count, const int64_t *offsets, char *scratch, int64_t *step)
 {
     const char *from = array->data + offsets[which];
@@ -35,11 +42,15 @@ static const void *read_rows(const fs_plan *p, const fs_array *array, int which,
     *step = gather ? p->call->n : row_step / p->size;
     if (!gather)
         return from;
-    fs_gather(scratch, from, count, row_step, p->call->n, array->class_stride, p->size);
+    if (!p->split)
+        fs_gather(scratch, from, count, row_step, p->call->n, array->class_stride, p->size);
+    for (int64_t at = 0, n; p->split && (n = next_slice(p, at)) > 0; at += n)
+        fs_gather(scratch + at * p->size, from + at * array->class_stride, 1, 0, n,
+                  array->class_stride, p->size);
     return scratch;
 }
 
-static void place_rows(const fs_plan *p, fs_rows *rows, const int64_t *offsets, char *scratch)
+static void place_rows(fs_plan *p, fs_rows *rows, const int64_t *offsets, char *scratch)
 {
     const fs_call *call = p->call;
     rows->x_class = call->x.class_stride / p->size;
@@ -85,29 +96,51 @@ typedef struct {
     int write;
 } split_step;
 
-static void run_pieces(void *context, int thread, int threads)
+static void run_pieces(void *context, int thread, int64_t first, int64_t last)
 {
     const split_step *step = context;
-    const int64_t pieces = step->split->pieces;
-    const int64_t last = pieces * (thread + 1) / threads;
-    for (int64_t piece = pieces * thread / threads; piece < last; piece++)
+    (void)thread;
+    for (int64_t piece = first; piece < last; piece++)
         if (step->write)
             step->kernel->write(step->rows, step->split, piece);
         else
             step->kernel->reduce(step->rows, step->split, piece);
 }
 
-/* One row on all threads. */
+/* One row in pieces, on all threads. */
 static void run_split(fs_plan *p, const fs_rows *rows)
 {
     split_step step = {fs_split_kernel_of(p->kernels, p->call->op), rows, &p->pieces, 0};
+    const fs_work work = {p->pieces.pieces, 1, p->kernels->piece};
     p->pieces.shift = 0.0;
     do
-        fs_parallel(p->split, run_pieces, &step);
+        if (!fs_parallel(&p->pace, p->split, &work, run_pieces, &step))
+            return;
     while (!step.kernel->end(rows, &p->pieces));
     step.write = 1;
     if (step.kernel->write)
-        fs_parallel(p->split, run_pieces, &step);
+        fs_parallel(&p->pace, p->split, &work, run_pieces, &step);
+}
+
+/* What is done after the kernel to the rows of a tile, or to slices of one long row. */
+static void apply_powers(fs_plan *p, const fs_rows *rows, const double *power)
+{
+    const int64_t step = p->gather_y ? 1 : rows->y_class;
+    if (!p->split)
+        fs_range_apply(p->call->dtype, rows->y, rows->rows, rows->y_step, rows->n, step, power);
+    for (int64_t at = 0, n; p->split && (n = next_slice(p, at)) > 0; at += n)
+        fs_range_apply(p->call->dtype, (char *)rows->y + at * step * p->size, 1, 0, n, step, power);
+}
+
+static void place_back(fs_plan *p, const fs_rows *rows, const int64_t *offsets)
+{
+    const int64_t step = fs_layout_step(&p->layout, FS_AT_Y), stride = p->call->y.class_stride;
+    char *to = p->call->y.data + offsets[FS_AT_Y];
+    const char *from = rows->y;
+    if (!p->split)
+        fs_scatter(to, from, rows->rows, step, rows->n, stride, p->size);
+    for (int64_t at = 0, n; p->split && (n = next_slice(p, at)) > 0; at += n)
+        fs_scatter(to + at * stride, from + at * p->size, 1, 0, n, stride, p->size);
 }
 
 /* Gradient factors as the kernel wants them. Mixed losses take their weights over a scale, and one
@@ -160,8 +193,7 @@ static void run_tile(fs_plan *p, int64_t row, int64_t count, const int64_t *offs
             p->kernel(&rows);
     }
     if (out_of_range)
-        fs_range_apply(call->dtype, rows.y, count, rows.y_step, rows.n,
-                       p->gather_y ? 1 : rows.y_class, factors.power);
+        apply_powers(p, &rows, factors.power);
     if (fs_is_loss(call->op))
         fs_take_losses(p, row, &rows, &factors, offsets);
     else if (call->op == FS_LOGSUMEXP)
@@ -169,8 +201,7 @@ static void run_tile(fs_plan *p, int64_t row, int64_t count, const int64_t *offs
     else if (call->op == FS_STATE)
         copy_states(p, &rows, offsets);
     if (fs_writes_rows(call->op) && p->gather_y)
-        fs_scatter(call->y.data + offsets[FS_AT_Y], rows.y, count,
-                   fs_layout_step(&p->layout, FS_AT_Y), call->n, call->y.class_stride, p->size);
+        place_back(p, &rows, offsets);
 }
 
 /* Rows side by side are written past the caches by vectors that are aligned: a tile ends where the
@@ -185,20 +216,25 @@ static int64_t aligned_count(const fs_plan *p, int64_t count, const int64_t *off
     return over < count ? count - over : count;
 }
 
-static void run_chunks(void *context, int thread, int threads)
+static void run_rows(void *context, int thread, int64_t first, int64_t last)
 {
     fs_plan *p = context;
     int64_t exponents[FS_STACK_BLOCKS], offsets[FS_ARRAYS];
     char *scratch = p->scratch ? p->scratch + p->scratch_bytes * (size_t)thread : 0;
-    const int64_t first = p->chunks * thread / threads, last = p->chunks * (thread + 1) / threads;
-    const int64_t end = at_most(last * p->chunk, p->layout.rows);
-    for (int64_t row = first * p->chunk; row < end;) {
+    for (int64_t row = first; row < last;) {
         const int64_t even = fs_layout_locate(&p->layout, row, offsets);
-        const int64_t most = at_most(at_most(even, end - row), p->tile);
+        const int64_t most = at_most(at_most(even, last - row), p->tile);
         const int64_t count = most == p->tile ? aligned_count(p, most, offsets) : most;
         run_tile(p, row, count, offsets, scratch, exponents);
         row += count;
     }
+}
+
+static fs_error run_plan(fs_plan *p)
+{
+    const fs_work work = {p->layout.rows, p->chunk, fs_picks(p->call) ? 1 : p->call->n};
+    fs_pace_begin(&p->pace, p->call); /* at a speed of its own, which the labels' was not */
+    return fs_parallel(&p->pace, p->threads, &work, run_rows, p) ? FS_OK : FS_INTERRUPTED;
 }
 
 fs_status fs_run(fs_call *call)
@@ -208,19 +244,17 @@ fs_status fs_run(fs_call *call)
     fs_plan p;
     fs_plan_make(&p, call);
     if (fs_is_loss(call->op)) {
-        status = fs_targets_check(call, &p.layout, &targets);
+        fs_pace_begin(&p.pace, call);
+        status = fs_targets_check(call, &p.layout, &p.pace, &targets);
         if (status.error != FS_OK)
             return status;
         p.divisor = fs_targets_divisor(call, &targets);
     }
     if (call->n == 0)
         return status;
-    if (fs_plan_allocate(&p)) {
-        fs_parallel(p.threads, run_chunks, &p);
+    status.error = fs_plan_allocate(&p) ? run_plan(&p) : FS_NO_MEMORY;
+    if (status.error == FS_OK)
         fs_finish_loss(call, &p, &targets);
-    } else {
-        status.error = FS_NO_MEMORY;
-    }
     fs_plan_free(&p);
     return status;
 }

@@ -23,7 +23,7 @@ typedef enum {
 
 typedef enum { FS_NONE, FS_MEAN, FS_SUM } fs_reduction;
 
-typedef enum { FS_OK, FS_NO_MEMORY, FS_BAD_LABEL } fs_error;
+typedef enum { FS_OK, FS_NO_MEMORY, FS_BAD_LABEL, FS_INTERRUPTED } fs_error;
 
 typedef struct {
     fs_error error;
@@ -44,6 +44,10 @@ typedef struct {
     int is_signed;
 } fs_label_type;
 
+/* Asked now and then, on the calling thread, in calls of more than a few milliseconds; not 0 ends the
+ * call, with its results half written. */
+typedef int fs_ask(void *context);
+
 typedef struct {
     fs_op op;
     fs_dtype dtype;
@@ -51,6 +55,8 @@ typedef struct {
     int64_t shape[FS_MAX_DIMS];
     int64_t n; /* classes */
     int threads; /* 0: resolve */
+    fs_ask *ask; /* 0: nobody is asked */
+    void *ask_context;
 
     fs_array x;     /* logits */
     fs_array other; /* soft targets; or the result whose gradient x is */

@@ -75,21 +75,62 @@ int fs_openmp_version(void)
 #endif
 }
 
-void fs_parallel(int threads, fs_task *task, void *context)
+/* A round: of each thread's share the units from `begin` on, `step` of them at most. */
+typedef struct {
+    const fs_work *work;
+    fs_task *task;
+    void *context;
+    int threads;
+    int64_t begin, step;
+} fs_round;
+
+/* Where a thread's share begins: it keeps its share through all rounds, and so its part of memory. */
+static int64_t share_begin(const fs_work *work, int thread, int threads)
+{
+    const int64_t grains = (work->units + work->grain - 1) / work->grain;
+    const int64_t unit = grains * thread / threads * work->grain;
+    return unit < work->units ? unit : work->units;
+}
+
+static void run_share(const fs_round *round, int thread)
+{
+    const int64_t first = share_begin(round->work, thread, round->threads) + round->begin;
+    const int64_t end = share_begin(round->work, thread + 1, round->threads);
+    if (first < end)
+        round->task(round->context, thread, first,
+                    end - first > round->step ? first + round->step : end);
+}
+
+static void run_round(const fs_round *round)
 {
 #ifdef _OPENMP
-    if (threads > 1 && !forked && !omp_in_parallel()) {
-#pragma omp parallel num_threads(threads)
+    if (round->threads > 1 && !forked && !omp_in_parallel()) {
+#pragma omp parallel num_threads(round->threads)
         {
-            /* the runtime may grant fewer threads than asked for: each then takes several parts */
-            for (int i = omp_get_thread_num(); i < threads; i += omp_get_num_threads())
-                task(context, i, threads);
+            /* the runtime may grant fewer threads than asked for: each then takes several shares */
+            for (int i = omp_get_thread_num(); i < round->threads; i += omp_get_num_threads())
+                run_share(round, i);
         }
         return;
     }
 #else
     (void)forked;
 #endif
-    for (int i = 0; i < threads; i++)
-        task(context, i, threads);
+    for (int i = 0; i < round->threads; i++)
+        run_share(round, i);
+}
+
+int fs_parallel(fs_pace *pace, int threads, const fs_work *work, fs_task *task, void *context)
+{
+    fs_round round = {work, task, context, threads, 0, 0};
+    const int64_t grains = (work->units + work->grain - 1) / work->grain;
+    const int64_t longest = (grains + threads - 1) / threads * work->grain;
+    for (; round.begin < longest; round.begin += round.step) {
+        const int64_t left = longest - round.begin, step = fs_pace_round(pace) / work->elements;
+        round.step = step < 1 ? 1 : step < left ? step : left;
+        run_round(&round);
+        if (fs_pace_stops(pace, round.step * work->elements))
+            return 0;
+    }
+    return 1;
 }

@@ -6,7 +6,8 @@ enum {
     CHUNK_ELEMENTS = 4096,       /* at least */
     GATHER_BYTES = 256 * 1024,   /* of a tile copied to lie contiguous */
     COLS_CLASSES = 256,          /* contiguous rows up to this length go side by side */
-    KEEP_BYTES = 512 * 1024      /* rows up to this size keep their terms: half a second-level cache */
+    KEEP_BYTES = 512 * 1024,     /* rows up to this size keep their terms: half a second-level cache */
+    LONG_ROW = 1 << 22           /* a call does not wait for the end of such a row to be interrupted */
 };
 
 int fs_is_loss(fs_op op)
@@ -125,7 +126,15 @@ static void plan_cols(fs_plan *p)
     p->gather_x = p->gather_other = p->gather_y = 0;
 }
 
-/* How many threads the work pays for. Fewer huge rows than threads are split, one after another. */
+/* Fewer huge rows than threads, and rows that take long, go in pieces, one row after another. */
+static int goes_in_pieces(const fs_plan *p, int64_t threads)
+{
+    const int few = p->layout.rows < threads && !p->gather_x && !p->gather_y;
+    return (few || p->call->n >= LONG_ROW) && p->pieces.pieces > 1 && !p->mixed && !p->cols &&
+           fs_split_kernel_of(p->kernels, p->call->op);
+}
+
+/* How many threads the work pays for. */
 static int plan_threads(fs_plan *p)
 {
     const fs_call *call = p->call;
@@ -135,8 +144,7 @@ static int plan_threads(fs_plan *p)
         return 1;
     const int64_t threads = at_most(fs_threads_resolve(call->threads), work);
     p->pieces.pieces = (call->n + p->kernels->piece - 1) / p->kernels->piece;
-    if (p->layout.rows < threads && p->pieces.pieces > 1 && !p->mixed && !p->cols &&
-        !p->gather_x && !p->gather_y && fs_split_kernel_of(p->kernels, call->op)) {
+    if (goes_in_pieces(p, threads)) {
         p->split = (int)at_most(threads, p->pieces.pieces);
         p->tile = 1;
         return 1;

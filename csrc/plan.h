@@ -6,6 +6,7 @@
 #include "fastsoftmax.h"
 #include "layout.h"
 #include "math/wide.h"
+#include "pace.h"
 #include <stddef.h>
 
 enum {
@@ -26,8 +27,9 @@ typedef struct {
     int cols;           /* rows side by side */
     int stream;         /* the result goes past the caches */
     int keep;           /* rows keep their terms */
-    int split;          /* threads that share a row; 0: none does */
+    int split;          /* threads that share a row; 0: rows are not taken in pieces */
     fs_split_row pieces;
+    fs_pace pace;
     int threads;
     int64_t chunk;      /* rows a chunk */
     int64_t chunks;

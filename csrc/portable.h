@@ -16,6 +16,13 @@
 #define FS_PREFETCH(address) __builtin_prefetch((const void *)(address))
 #endif
 
+/* What has been stored behind a pointer is read again from there, not from where it was copied from. */
+#if defined(_MSC_VER) && !defined(__clang__)
+#define FS_SETTLE(pointer) ((void)(pointer), _ReadWriteBarrier())
+#else
+#define FS_SETTLE(pointer) __asm__ volatile("" : : "r"(pointer) : "memory")
+#endif
+
 #include <stdint.h>
 
 /* For d_split (simd/README.md): from the bits of sqrt(1/2) to those of 1; the bits of 2^52, which

@@ -48,7 +48,8 @@ int fs_plan_allocate(fs_plan *p)
         return 0;
     if (p->split) {
         p->pieces.states = malloc((size_t)p->pieces.pieces * sizeof(fs_piece));
-        return p->pieces.states != 0;
+        if (!p->pieces.states)
+            return 0;
     }
     if (!p->gather_x && !p->gather_other && !p->gather_y && !p->cols)
         return 1;

@@ -1,13 +1,13 @@
 #include "targets.h"
 #include "math/wide.h"
+#include "portable.h"
 
 #define READ(type)                                                                                 \
     for (int64_t i = 0; i < count; i++)                                                            \
         label[i] = (int64_t)*(const type *)(const void *)(from + i * step);                        \
     break
 
-/* Labels of any integer dtype as int64. A uint64 beyond int64 becomes negative: out of range too. */
-static void read_labels(const fs_call *call, const char *from, int64_t step, int64_t count,
+static void copy_labels(const fs_call *call, const char *from, int64_t step, int64_t count,
                         int64_t *label)
 {
     switch (call->label.size * 2 + call->label.is_signed) {
@@ -20,6 +20,16 @@ static void read_labels(const fs_call *call, const char *from, int64_t step, int
     case 16: READ(uint64_t);
     default: READ(int64_t);
     }
+}
+
+/* Labels of any integer dtype as int64. A uint64 beyond int64 becomes negative: out of range too.
+ * Another thread may change them meanwhile: what is checked afterwards is the copy, and so is what is
+ * used. */
+static void read_labels(const fs_call *call, const char *from, int64_t step, int64_t count,
+                        int64_t *label)
+{
+    copy_labels(call, from, step, count, label);
+    FS_SETTLE(label);
 }
 
 static int is_ignored(const fs_call *call, int64_t label)
@@ -160,14 +170,15 @@ static void add_weights(const fs_call *call, const char *sample, int64_t step, c
     }
 }
 
-fs_status fs_targets_check(const fs_call *call, const fs_layout *layout, fs_target_sums *sums)
+fs_status fs_targets_check(const fs_call *call, const fs_layout *layout, fs_pace *pace,
+                           fs_target_sums *sums)
 {
     int64_t offsets[FS_ARRAYS], label[CHECKED], counted = 0;
     const int weighted = fs_is_weighted(call), averaged = divides_by_weights(call);
     const int64_t step = fs_layout_step(layout, FS_AT_TARGET);
     const int64_t sample_step = fs_layout_step(layout, FS_AT_SAMPLE_WEIGHT);
     const char *sample = call->sample_weight.data;
-    const fs_status fine = {FS_OK, 0, 0};
+    const fs_status fine = {FS_OK, 0, 0}, interrupted = {FS_INTERRUPTED, 0, 0};
     wide sum[SUMS] = {{0.0, 0.0}};
     if (!call->target.data) { /* soft targets: the mean is over their number */
         sums->weight_sum = (double)layout->rows;
@@ -184,6 +195,8 @@ fs_status fs_targets_check(const fs_call *call, const fs_layout *layout, fs_targ
         if (weighted && averaged)
             add_weights(call, sample ? sample + offsets[FS_AT_SAMPLE_WEIGHT] : 0, sample_step,
                         label, row, count, sum);
+        if (fs_pace_stops(pace, count))
+            return interrupted;
     }
     const wide total = wide_add(wide_add(sum[0], sum[1]), wide_add(sum[2], sum[3]));
     sums->weight_sum = weighted ? wide_value(total) : (double)counted;

@@ -3,13 +3,15 @@
 #define FS_TARGETS_H
 #include "fastsoftmax.h"
 #include "layout.h"
+#include "pace.h"
 
 typedef struct {
     double weight_sum; /* of the counted samples: what a mean divides by */
 } fs_target_sums;
 
 /* Every label in [0, n) or ignored; else the first bad one in C order. */
-fs_status fs_targets_check(const fs_call *call, const fs_layout *layout, fs_target_sums *sums);
+fs_status fs_targets_check(const fs_call *call, const fs_layout *layout, fs_pace *pace,
+                           fs_target_sums *sums);
 
 /* Whether samples differ in weight. */
 int fs_is_weighted(const fs_call *call);

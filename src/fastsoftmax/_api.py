@@ -35,6 +35,7 @@ def softmax(x, axis=-1, *, out=None, threads=None):
         The axis or axes to sum over; None for all.
     out : ndarray, optional
         Filled and returned. Of the shape of `x` and the dtype of the result; may be `x` itself.
+        Its contents are unspecified if the call ends with KeyboardInterrupt or MemoryError.
     threads : int, optional
         At most this many threads for this call.
 

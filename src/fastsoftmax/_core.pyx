@@ -14,6 +14,7 @@ from libc.stdint cimport SIZE_MAX, int64_t, uint64_t
 
 import functools
 import math
+import threading
 
 import numpy as np
 
@@ -45,6 +46,7 @@ cdef extern from "fastsoftmax.h" nogil:
         FS_OK
         FS_NO_MEMORY
         FS_BAD_LABEL
+        FS_INTERRUPTED
     ctypedef struct fs_status:
         fs_error error
         int64_t position
@@ -56,6 +58,7 @@ cdef extern from "fastsoftmax.h" nogil:
     ctypedef struct fs_label_type:
         int size
         int is_signed
+    ctypedef int fs_ask(void *context)
     ctypedef struct fs_call:
         fs_op op
         fs_dtype dtype
@@ -63,6 +66,8 @@ cdef extern from "fastsoftmax.h" nogil:
         int64_t shape[FS_MAX_DIMS]
         int64_t n
         int threads
+        fs_ask *ask
+        void *ask_context
         fs_array x
         fs_array other
         fs_array y
@@ -217,6 +222,7 @@ cdef void begin(fs_call *call, cnp.ndarray x, int axis, int threads) noexcept:
             call.shape[call.ndim] = cnp.PyArray_DIM(x, dim)
             call.ndim += 1
     call.threads = threads
+    call.ask = NULL
     call.other.data = call.y.data = call.value.data = call.target.data = NULL
     call.sample_weight.data = call.grad_output.data = NULL
     call.weight = NULL
@@ -224,6 +230,42 @@ cdef void begin(fs_call *call, cnp.ndarray x, int axis, int threads) noexcept:
     call.has_normalizer = call.has_ignore = 0
     call.smoothing = call.z_loss = call.loss = 0.0
     place(&call.x, x, axis)
+
+
+cdef extern from *:
+    """
+    /* Runs the handlers of signals that have come; -1, with an exception set, if one raises. */
+    static int signals_raise(void *context)
+    {
+        PyThreadState **released = (PyThreadState **)context;
+        int result;
+        PyEval_RestoreThread(*released);
+        result = PyErr_CheckSignals();
+        *released = PyEval_SaveThread();
+        return result;
+    }
+
+    /* fs_run without the GIL, or whatever stands in its place. */
+    static fs_status run_released(fs_call *call, int asks)
+    {
+        PyThreadState *released = PyEval_SaveThread();
+        fs_status status;
+        call->ask = asks ? signals_raise : NULL;
+        call->ask_context = &released;
+        status = fs_run(call);
+        PyEval_RestoreThread(released);
+        return status;
+    }
+
+    static int exception_is_set(void) { return -1; }
+    """
+    fs_status run_released(fs_call *call, int asks)
+    int exception_is_set() except -1
+
+cdef enum:
+    LONG = 1 << 22  # elements of a call that may take long enough for Ctrl-C to matter
+
+cdef object main_thread = threading.main_thread
 
 
 cdef int run(fs_call *call, object targets=None) except -1:
@@ -234,11 +276,13 @@ cdef int run(fs_call *call, object targets=None) except -1:
         rows *= call.shape[dim]
     if fs_is_small(rows, call.n):  # done before another thread could have taken the GIL
         status = fs_run(call)
-    else:
-        with nogil:
-            status = fs_run(call)
+    else:  # only the main thread handles signals
+        status = run_released(
+            call, rows * call.n >= LONG and main_thread().ident == threading.get_ident())
     if status.error == FS_OK:
         return 0
+    if status.error == FS_INTERRUPTED:
+        exception_is_set()
     if status.error == FS_NO_MEMORY:
         raise MemoryError("fastsoftmax: no memory to copy strided rows")
     raise bad_label(targets, status, call.n)

@@ -15,6 +15,7 @@ FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
 # Keyed by character: longdouble and float64 are different types, yet equal on some systems.
 _FLOATS = {"f": FLOAT32, "d": FLOAT64, "g": np.dtype(np.longdouble)}
 REDUCTIONS = ("none", "mean", "sum")
+_SLAB = 1 << 21  # elements that NumPy copies at a time: in between Ctrl-C is answered
 
 _INSTEAD = {
     "b": "convert it to numbers first, for instance with .astype(np.float32)",
@@ -101,6 +102,10 @@ def same_reals(arrays, names):
 
 def cast(a, dtype):
     """A copy in another dtype, without warnings for what becomes inf or NaN."""
+    if a.size > _SLAB:
+        copy = np.empty_like(a, dtype)
+        store(copy, a)
+        return copy
     with np.errstate(all="ignore"):
         return a.astype(dtype)
 
@@ -108,7 +113,14 @@ def cast(a, dtype):
 def store(destination, values):
     """Write results, rounding them once if the destination is narrower."""
     with np.errstate(all="ignore"):
-        np.copyto(destination, values, casting="unsafe")
+        if destination.size <= _SLAB:
+            np.copyto(destination, values, casting="unsafe")
+            return
+        order = sorted(range(destination.ndim), key=lambda k: -abs(destination.strides[k]))
+        values = np.broadcast_to(values, destination.shape).transpose(order)
+        destination = destination.transpose(order)
+        for slab in slabs(destination.shape, _SLAB):
+            np.copyto(destination[slab], values[slab], casting="unsafe")
 
 
 def integer(value, name):
@@ -186,7 +198,18 @@ def rows(a, axes):
         return a.reshape(-1, 1), 1
     moved = axes_last(a, axes)
     kept = a.ndim - len(axes)
-    return moved.reshape(moved.shape[:kept] + (math.prod(moved.shape[kept:]),)), kept
+    shape = moved.shape[:kept] + (math.prod(moved.shape[kept:]),)
+    if a.size > _SLAB and not _are_one(moved.shape[kept:], moved.strides[kept:]):
+        copy = np.empty(moved.shape, a.dtype)
+        store(copy, moved)
+        moved = copy
+    return moved.reshape(shape), kept
+
+
+def _are_one(shape, strides):
+    """Whether these axes can be merged without a copy."""
+    axes = [(n, stride) for n, stride in zip(shape, strides, strict=True) if n > 1]
+    return all(a[1] == b[0] * b[1] for a, b in zip(axes, axes[1:], strict=False))
 
 
 def axes_last(a, axes):
@@ -367,7 +390,7 @@ def _targets(targets, x, samples, name):
     if t.dtype.kind in "iu":
         _check_label_shape(t, x, samples, name)
         native = t.dtype.newbyteorder("=")
-        return t if t.dtype == native and t.flags.aligned else t.astype(native)
+        return t if t.dtype == native and t.flags.aligned else cast(t, native)
     if t.dtype.kind == "b":
         raise TypeError(
             "targets: expected class indices or probabilities, got dtype bool; "
