@@ -1,5 +1,5 @@
 /* Calls from several threads at once, each with threads of its own: for tools/check_races.sh, which
- * builds it with ThreadSanitizer. Every call must have the bits of a call by itself.
+ * builds it with ThreadSanitizer, and for tools/valgrind.sh. Every call must have the bits of a call by itself.
  *
  * Arrays of the logits' shape are each caller's own; labels are shared and read by all. */
 #include <inttypes.h>
@@ -23,6 +23,7 @@ static int64_t room(const batch *b) { return b->rows * (b->n + STATE_NUMBERS + 1
 
 static void take_alone(const batch *b, const operation *op, double **result)
 {
+    free(*result); /* of another instruction set */
     *result = (double *)(void *)buffer(room(b), sizeof(double));
     run(op, b, PLAIN, *result);
 }
@@ -81,7 +82,10 @@ int main(void)
         printf("race_check: %s, %d callers\n", isa, CALLERS);
     }
     for (int dtype = 0; dtype < 2; dtype++)
-        for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++)
+        for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
             batch_free(&batches[dtype][i]);
+            for (int which = 0; which < OPERATIONS; which++)
+                free(wanted[dtype][i][which]);
+        }
     return failures != 0;
 }
