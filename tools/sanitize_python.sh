@@ -39,4 +39,4 @@ LD_PRELOAD=$(gcc -print-file-name=libasan.so)
 [ $# -gt 0 ] || set -- tests
 exec python -m pytest -q --capture=sys -p no:cacheprovider --ignore=tests/test_memory.py \
     --ignore=tests/test_selftest.py --ignore=tests/test_guard_pages.py --ignore=tests/test_exp.py \
-    --ignore=tests/test_backend.py --ignore=tests/test_bench.py "$@"
+    --ignore=tests/test_backend.py --ignore=tests/test_bench.py --ignore=tests/test_huge.py "$@"

@@ -51,6 +51,8 @@ from xml.etree import ElementTree
 root = ElementTree.parse(sys.argv[1]).getroot()
 ours, others = [], 0
 for error in root.iter("error"):
+    if error.findtext("kind", "").startswith("Leak"):
+        continue
     frames = [(frame.findtext("obj", ""), frame.findtext("fn", "?")) for frame in error.iter("frame")]
     first = next((obj for obj, _ in frames if not re.search(r"/libc\.|/vgpreload", obj)), "")
     if any("fastsoftmax" in obj for obj, _ in frames) or re.search("_multiarray|libgomp", first):
