@@ -3,9 +3,9 @@
 
     python tools/check_leaks.py [--calls N]      a million unless told: two minutes
 
-Counted after a tenth of the calls and at the end: blocks of Python's allocator, bytes of malloc
-where the C library tells, resident memory, and references to what calls share. Exit status 1 if
-any of them has grown.
+Counted after a tenth of the calls, in the middle and at the end: blocks of Python's allocator,
+bytes of malloc where the C library tells, resident memory, and references to what calls share. Exit
+status 1 if any of them has grown both times: what grows once is a cache.
 """
 
 import argparse
@@ -139,8 +139,8 @@ def count():
     return counts
 
 
-# What comes and goes by itself; a block lost by one of the 75 calls is 1,200 in 100,000 calls.
-MARGIN = {"blocks": 600, "malloc": 200_000, "resident": 4 << 20}
+# What comes and goes by itself; a block lost by one call of 75 is 600 in half of 100,000.
+MARGIN = {"blocks": 300, "malloc": 5_000, "resident": 1 << 20}
 
 
 def main():
@@ -148,21 +148,23 @@ def main():
     parser.add_argument("--calls", type=int, default=1_000_000)
     total = parser.parse_args().calls
     right, wrong = calls()
-    made, first = 0, None
-    while made < total:
+    made, counts = 0, []
+    marks = [total // 10, total * 11 // 20, total]
+    while marks:
         for call in right:
             call()
         for call in wrong:
             refused(call)
         made += len(right) + len(wrong)
-        if first is None and made >= total / 10:
-            count()  # which leaves something itself, once
-            first, since = count(), made
-    last = count()
-    grown = {name: last[name] - first[name] for name in last}
-    leaks = {name: by for name, by in grown.items() if by > MARGIN.get(name, 100)}
-    print(f"{made - since} calls of {len(right) + len(wrong)} kinds; "
-          + ", ".join(f"{name} {by:+}" for name, by in grown.items()))  # fmt: skip
+        if made >= marks[0]:
+            counts or count()  # which leaves something itself, once
+            counts.append(count())
+            marks.pop(0)
+    first, middle, last = counts
+    grown = {name: (middle[name] - first[name], last[name] - middle[name]) for name in last}
+    leaks = {name: by for name, by in grown.items() if min(by) > MARGIN.get(name, 100)}
+    print(f"{made} calls of {len(right) + len(wrong)} kinds; "
+          + ", ".join(f"{name} {a:+} {b:+}" for name, (a, b) in grown.items()))  # fmt: skip
     if leaks:
         print(f"LEFT BEHIND: {leaks}")
     return bool(leaks)
