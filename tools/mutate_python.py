@@ -22,14 +22,17 @@ from pathlib import Path
 
 from cosmic_ray.commands.init import _all_work_items
 from cosmic_ray.mutating import mutate_code
-from cosmic_ray.plugins import get_operator, operator_names
+from cosmic_ray.plugins import get_operator
+
+from fastsoftmax import _backend
 
 ROOT = Path(__file__).resolve().parent.parent
 FILES = ["_validate.py", "_threads.py", "_api.py"]
 TESTS = ["test_validation.py", "test_edges.py", "test_contract.py", "test_threads_config.py",
          "test_cross_entropy.py", "test_regressions.py", "test_api.py", "test_backend.py",
          "test_fuzz.py"]  # fmt: skip
-DESELECTED = "not temporary and not gil and not threads_of_a_call"  # what takes time
+# What takes time; and one instance of the kernels is enough for the wrapper.
+SKIPPED = ["temporary", "gil", "threads_of_a_call", *_backend.core.isas()[1:]]
 
 
 def mutants(path):
@@ -57,10 +60,10 @@ def killed(name, mutated):
         shutil.copytree(ROOT / "src/fastsoftmax", package, symlinks=True)
         (package / name).write_text(mutated)
         command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider",
-                   "-k", DESELECTED, *(f"tests/{test}" for test in TESTS)]  # fmt: skip
+                   "-k", " and ".join(f"not {name}" for name in SKIPPED), *(f"tests/{test}" for test in TESTS)]  # fmt: skip
         try:
             done = subprocess.run(
-                command, cwd=ROOT, capture_output=True, text=True, timeout=120,
+                command, cwd=ROOT, capture_output=True, text=True, timeout=300,
                 env={**os.environ, "PYTHONPATH": folder, "PYTHONDONTWRITEBYTECODE": "1"},
             )  # fmt: skip
         except subprocess.TimeoutExpired:
@@ -78,9 +81,9 @@ def main():
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default="")
     options = parser.parse_args()
-    assert len(list(operator_names())) > 50
-    if killed(options.files[0], (ROOT / "src/fastsoftmax" / options.files[0]).read_text()):
-        sys.exit("the tests fail without a mutation")
+    by = killed(options.files[0], (ROOT / "src/fastsoftmax" / options.files[0]).read_text())
+    if by:
+        sys.exit(f"{by} fails without a mutation")
     everything = [(name, *mutant) for name in options.files
                   for mutant in mutants(ROOT / "src/fastsoftmax" / name)]  # fmt: skip
     everything = [mutant for mutant in everything if options.only in mutant[1]]
