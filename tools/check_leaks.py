@@ -110,7 +110,7 @@ def malloc_bytes():
     """Bytes in use by malloc, or 0 where the C library does not tell."""
     try:
         mallinfo = ctypes.CDLL(None).mallinfo2
-    except (AttributeError, OSError):
+    except (AttributeError, OSError, TypeError):
         return 0
     fields = "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost".split()
     info = type("Info", (ctypes.Structure,), {"_fields_": [(f, ctypes.c_size_t) for f in fields]})
