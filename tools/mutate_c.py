@@ -33,7 +33,7 @@ WRAPS = {"selftest": [], "no_memory": ["malloc", "free"],
 ARGUMENTS = {"selftest": ["--bits"], "no_memory": [], "guard": ["--part", "0"]}
 TESTS = ["test_edges.py", "test_validation.py", "test_regressions.py", "test_cross_entropy.py",
          "test_side_by_side.py", "test_fuzz.py"]  # fmt: skip
-LIMIT = 60  # seconds a program may take: what loops for ever is noticed
+LIMIT = 300  # seconds a program may take: what loops for ever is noticed
 
 
 class Tree:
