@@ -50,9 +50,15 @@ docs: build      ## docs/_build/html; warnings are errors, the examples are run
 	$(PYTHON) tools/check_docs.py
 	$(PYTHON) -m sphinx -W --keep-going -q -b html docs docs/_build/html
 
-sanitize:        ## the C test programs under sanitizers
+sanitize:        ## C programs and Python tests under sanitizers, races, valgrind: half an hour
 	bash tools/sanitize.sh
+	PYTHONPATH= bash tools/sanitize_python.sh
+	bash tools/check_races.sh
 	bash tools/check_recycle.sh
+	bash tools/valgrind.sh
+
+fuzz:            ## the Python functions on instrumented C; make fuzz SECONDS=3600
+	PYTHONPATH= bash tools/fuzz.sh $(or $(SECONDS),60)
 
 portability:     ## csrc as aarch64 (run under qemu) and as Windows (compiled); wants Debian
 	bash tools/test_neon.sh
@@ -65,4 +71,4 @@ clean:           ## remove what was built
 	rm -rf build dist docs/_build docs/api/generated compile_commands.json
 	rm -f src/fastsoftmax/_core.c src/fastsoftmax/_core.*.so
 
-.PHONY: help develop build test lint typing bench accuracy docs sanitize portability clean
+.PHONY: help develop build test lint typing bench accuracy docs sanitize fuzz portability clean

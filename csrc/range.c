@@ -34,7 +34,7 @@ int fs_range_factors(int64_t rows, double *factor, double *z_factor, double *pow
 {
     int any = 0;
     for (int64_t i = 0; i < rows; i++)
-        any |= !in_range(factor[i]) | !in_range(z_factor[i]);
+        any |= !(in_range(factor[i]) & in_range(z_factor[i]));
     if (!any)
         return 0;
     for (int64_t i = 0; i < rows; i++) {

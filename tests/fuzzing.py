@@ -36,6 +36,12 @@ BOUNDS = {op.name: op.ulp for op in reference.OPS}
 
 # Half of all is what the kernels take as it is; the others get there by way of a conversion.
 REAL = ["f4", "f8"] * 5 + ["f2", "g", ">f4", ">f8", ">f2", "i1", "u2", ">i4", "u8"]
+try:
+    import ml_dtypes
+except ImportError:  # optional: without it there is no bfloat16
+    pass
+else:
+    REAL.append(ml_dtypes.bfloat16)
 NOT_REAL = ["?", "c8", "O", "U3", "M8[s]"]
 LABELS = ["i8"] * 4 + ["i1", "i2", "i4", "u1", "u2", "u4", "u8", ">i2", ">u4", ">i8"]
 

@@ -90,6 +90,8 @@ THREADS = "import fastsoftmax as fs; print(fs.get_num_threads())"
 def test_num_threads_precedence(backend):
     assert run(THREADS, BACKEND=backend, NUM_THREADS="3", OMP_NUM_THREADS="2") == ("3", "")
     assert run(THREADS, BACKEND=backend, OMP_NUM_THREADS="2") == ("2", "")
+    assert run(THREADS, BACKEND=backend, NUM_THREADS="1") == ("1", "")
+    assert run(THREADS, BACKEND=backend, NUM_THREADS=str(2**31 - 1)) == (str(2**31 - 1), "")
     code = "import fastsoftmax as fs; fs.set_num_threads(5); print(fs.get_num_threads())"
     assert run(code, BACKEND=backend, NUM_THREADS="3") == ("5", "")
     code = "import fastsoftmax as fs; fs.set_num_threads(5); fs.set_num_threads(None)\n"
@@ -97,7 +99,7 @@ def test_num_threads_precedence(backend):
     assert run(code, BACKEND=backend, NUM_THREADS="3") == ("3", "")
 
 
-@pytest.mark.parametrize("bad", ["0", "-1", "two", "1.5", "9" * 20])
+@pytest.mark.parametrize("bad", ["0", "-1", "two", "1.5", str(2**31), "9" * 20])
 def test_bad_num_threads_warns_and_is_ignored(bad):
     out, err = run(THREADS, BACKEND="numpy", NUM_THREADS=bad)
     assert err.count("RuntimeWarning") == 1 and f"{bad!r} is ignored" in err

@@ -9,6 +9,7 @@ from conftest import in_units_of, same_bits
 
 import fastsoftmax
 from fastsoftmax import scipy as ours
+from fastsoftmax._validate import slabs
 
 FAMILY = ["softmax", "log_softmax", "logsumexp"]
 
@@ -191,6 +192,16 @@ def test_factors_along_axes(rng):
         kept = ours.logsumexp(a, axis, b=b, keepdims=True)
         assert kept.shape == np.sum(a, axis=axis, keepdims=True).shape
         assert same_bits(np.ravel(kept), np.ravel(result))
+
+
+@pytest.mark.parametrize("limit", [1, 5, 12, 1000])
+@pytest.mark.parametrize("shape", [(), (0,), (7,), (3, 4), (2, 3, 5), (4, 0, 2)])
+def test_pieces_cover_everything_once_and_are_small(shape, limit):
+    seen = np.zeros(shape, int)
+    for piece in slabs(shape, limit):
+        assert seen[piece].size <= limit
+        seen[piece] += 1
+    assert np.all(seen == 1)
 
 
 def test_large_input_goes_by_pieces(rng):

@@ -128,6 +128,7 @@ V1 = "5:memory:/job\n4:cpu,cpuacct:/job\n3:cpuset:/\n"
         (V2, {"user/job/cpu.max": "800000 100000\n", "user/cpu.max": "300000 100000"}, 3),
         (V2, {"cpu.max": "400000 100000"}, 4),
         (V2, {"user/job/cpu.max": "nonsense"}, None),
+        (V2, {"user/job/cpu.max": "100000 0"}, None),
         (V2, {}, None),
         (V1, {"cpu,cpuacct/job/cpu.cfs_quota_us": "250000\n",
               "cpu,cpuacct/job/cpu.cfs_period_us": "100000\n"}, 3),

@@ -142,6 +142,11 @@ REFUSED = {
     "None": (None, "dtype object"),
     "ragged": ([[1.0], [2.0, 3.0]], "cannot read"),
 }
+if len(half_types()) > 1:  # ml_dtypes is there: only its bfloat16 is taken
+    import ml_dtypes
+
+    for narrow in (ml_dtypes.float8_e5m2, ml_dtypes.float8_e4m3fn, ml_dtypes.int4):
+        REFUSED[narrow.__name__] = (np.array(VALUES).astype(narrow), "convert it")
 
 
 @pytest.mark.parametrize("kind", REFUSED)

@@ -221,7 +221,7 @@ FS_SHARED void whole_groups(const real *x, int64_t n, int64_t pivot, real shift,
         short_block(x + n, all - n, pivot - n, shift, scale, out ? out + n : 0, columns);
     if (out && odd.last >= 0)
         for (int64_t j = odd.last; j < n; j += V_LANES) {
-            const v_t terms = v_load(odd.terms + j - odd.last);
+            const v_t terms = v_load(odd.terms + (j - odd.last));
             if (n - j >= V_LANES)
                 v_store(out + j, terms);
             else

@@ -56,7 +56,7 @@ def given_states(op, x, states, axes, out, threads=0):
 
 def distances(states):
     """logsumexp - max, at least 0; NaN where max is not finite."""
-    result = np.empty(states.shape)
+    result = np.empty(states.shape, np.float64)  # named: by default NumPy 2.4 loses a reference
     core.state_distance(_numbers(np.ascontiguousarray(states)), result)
     return result
 
