@@ -48,7 +48,7 @@ accuracy: build  ## errors in ULP beside textbook NumPy
 
 docs: build      ## docs/_build/html; warnings are errors, the examples are run
 	$(PYTHON) tools/check_docs.py
-	$(PYTHON) -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	$(PYTHON) -m sphinx -W --keep-going -q -b html -d docs/_build/doctrees docs docs/_build/html
 
 sanitize:        ## C programs and Python tests under sanitizers, races, valgrind: half an hour
 	bash tools/sanitize.sh

@@ -330,6 +330,7 @@ class BuildExt(build_ext):
 def write_compile_commands(compiler, sources, macros):
     """How each source is compiled, in the form of clang's JSON compilation database."""
     command = getattr(compiler, "compiler_so", None) or ["cl"]
+    command = [part for part in command if Path(part).name != "ccache"]  # clangd wants the compiler
     defines = [f"-D{name}={value}" for name, value in macros]
     entries = [
         {"directory": os.getcwd(), "file": source,

@@ -1,6 +1,7 @@
 """Sphinx: `make docs`, or  sphinx -W -b html docs docs/_build/html  with the extra "docs"."""
 
 from docutils import nodes
+from latex2mathml.converter import convert
 
 import fastsoftmax
 
@@ -12,7 +13,6 @@ extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
-    "sphinx.ext.mathjax",
     "numpydoc",
     "sphinx_copybutton",
 ]
@@ -33,6 +33,9 @@ copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 copybutton_only_copy_prompt_lines = True
 
+# Formulas become MathML when the pages are built: nothing is fetched to read them.
+html_math_renderer = "mathml"
+
 html_theme = "furo"
 html_title = f"fastsoftmax {release}"
 html_static_path = ["_static"]
@@ -46,8 +49,19 @@ pygments_dark_style = "monokai"
 
 
 def setup(app):
+    app.add_html_math_renderer("mathml", (inline_formula, None), (displayed_formula, None))
     app.connect("doctree-read", strip_blank_ends)
     app.connect("include-read", relink)
+
+
+def inline_formula(translator, node):
+    translator.body.append(convert(node.astext()))
+    raise nodes.SkipNode
+
+
+def displayed_formula(translator, node):
+    translator.body.append(f'<div class="math">{convert(node.astext(), display="block")}</div>')
+    raise nodes.SkipNode
 
 
 def relink(app, path, docname, source):

@@ -15,8 +15,8 @@ BENCH = Path(__file__).resolve().parent.parent / "bench"
 MARKED = "before\n<!-- peers: begin -->\nold\n<!-- peers: end -->\nafter\n"
 
 
-def peers(*arguments):
-    command = [sys.executable, str(BENCH / "peers.py"), *map(str, arguments)]
+def peers(*arguments, script="peers.py"):
+    command = [sys.executable, str(BENCH / script), *map(str, arguments)]
     path = os.pathsep.join(filter(None, [str(Path(fastsoftmax.__file__).parent.parent),
                                          os.environ.get("PYTHONPATH")]))
     return subprocess.run(command, capture_output=True, text=True, timeout=120,
@@ -90,6 +90,29 @@ def test_markdown_from_json(race):
     done = peers("--from", folder / "race.json", "--markdown", folder / "again.md")
     assert done.returncode == 0, done.stderr
     assert (folder / "again.md").read_text() == text
+
+
+def test_plots(race):
+    """The same file from the same figures; what holds no row is an error."""
+    pytest.importorskip("matplotlib")
+    _, content, folder = race
+    (folder / "sweep.json").write_text(json.dumps({**content, "sweep": True}))
+    (folder / "threads.json").write_text(json.dumps({**content, "rows": content["rows"] + [
+        {**row, "threads": 2} for row in content["rows"]]}))
+    for source, names in (("race", ["speedup"]), ("sweep", ["time_per_element"]),
+                          ("threads", ["speedup", "threads"])):
+        once, again = (folder / f"{source}-{k}" for k in (1, 2))
+        for out in (once, again):
+            done = peers(folder / f"{source}.json", "--out", out, script="plot.py")
+            assert done.returncode == 0, done.stderr
+        assert sorted(path.name for path in once.iterdir()) == [f"{name}.svg" for name in names]
+        for path in once.iterdir():
+            text = path.read_text()
+            assert ">softmax</text>" in text and ">cross_entropy</text>" in text
+            assert "prefers-color-scheme: dark" in text
+            assert (again / path.name).read_text() == text
+    done = peers(folder / "race.json", "--dtype", "float64", script="plot.py")
+    assert done.returncode != 0 and "has no float64 rows" in done.stderr
 
 
 @pytest.mark.parametrize("arguments, message", [

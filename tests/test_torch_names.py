@@ -28,6 +28,13 @@ def leaf(*shape, dtype=DOUBLE):
     return torch.randn(*shape, dtype=dtype, requires_grad=True)
 
 
+def assert_near(mine, theirs, ulps=64):
+    """In units in the last place of the largest element: theirs errs more than ours, mostly."""
+    unit = torch.finfo(theirs.dtype).eps * theirs.detach().abs().max()
+    assert (mine.shape, mine.dtype) == (theirs.shape, theirs.dtype)
+    assert ((mine - theirs).abs() <= ulps * unit).all()
+
+
 def check(function, *inputs):
     assert torch.autograd.gradcheck(function, inputs)
     assert torch.autograd.gradgradcheck(function, inputs)
@@ -126,13 +133,6 @@ def test_implicit_dim_warns():
         assert torch.equal(ours.softmax(x), ours.softmax(x, 1))
     with pytest.warns(UserWarning):
         assert torch.equal(ours.log_softmax(x[0]), ours.log_softmax(x[0], 0))
-
-
-def assert_near(mine, theirs, ulps=64):
-    """In units in the last place of the largest element: theirs errs more than ours, mostly."""
-    unit = torch.finfo(theirs.dtype).eps * theirs.detach().abs().max()
-    assert (mine.shape, mine.dtype) == (theirs.shape, theirs.dtype)
-    assert ((mine - theirs).abs() <= ulps * unit).all()
 
 
 TARGETS = {

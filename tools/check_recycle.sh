@@ -6,14 +6,14 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-cc=${CC:-cc}
+read -ra cc <<<"${CC:-cc}" # it may be two words: ccache gcc
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 
 check() { # SANITIZERS ROUNDS FORKS FLAG...
     local sanitizers=$1 rounds=$2 forks=$3
     shift 3
-    "$cc" -std=c11 -O1 -g -fno-omit-frame-pointer "-fsanitize=$sanitizers" \
+    "${cc[@]}" -std=c11 -O1 -g -fno-omit-frame-pointer "-fsanitize=$sanitizers" \
         -fno-sanitize-recover=all -Wall -Wextra -Wpedantic -Werror -Icsrc "$@" \
         csrc/recycle.c csrc/pages.c tests/c/recycle_check.c -o "$folder/check" -pthread
     "$folder/check" "$rounds" "$forks"

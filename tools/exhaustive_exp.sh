@@ -24,15 +24,16 @@ flags=(-std=c11 -O3 -ffp-contract=off -fno-math-errno -fno-tree-slp-vectorize -f
     -Wno-psabi -Icsrc)
 status=0
 for isa in "${isas[@]}"; do
-    cc=${CC:-gcc} run=() instance=$isa own=()
+    read -ra cc <<<"${CC:-gcc}"
+    run=() instance=$isa own=()
     case $isa in
     avx2) own=(-mavx2 -mfma) ;;
     avx512) own=(-mavx512f -mavx512dq -mavx512bw -mavx512vl -mfma) ;;
     emulated) instance=avx512 own=(-mavx2 -mfma -isystem tests/c/avx512_emulated) ;;
-    neon) cc=aarch64-linux-gnu-gcc run=(qemu-aarch64-static -L /usr/aarch64-linux-gnu) ;;
+    neon) cc=(aarch64-linux-gnu-gcc) run=(qemu-aarch64-static -L /usr/aarch64-linux-gnu) ;;
     esac
     for dtype in f32 f64; do
-        "$cc" "${flags[@]}" "${own[@]}" -DINSTANCE="\"isa/${instance}_$dtype.c\"" \
+        "${cc[@]}" "${flags[@]}" "${own[@]}" -DINSTANCE="\"isa/${instance}_$dtype.c\"" \
             tests/c/exp_check.c -o "$folder/check" -lm
         "${run[@]}" "$folder/check" "$stride" | sed "s/^/$(printf %-9s "$isa")/" || status=1
     done

@@ -8,7 +8,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-cc=${CC:-cc}
+read -ra cc <<<"${CC:-cc}" # it may be two words: ccache gcc
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 flags=(-std=c11 -O1 -g -ffp-contract=off -fno-math-errno -fno-omit-frame-pointer
@@ -16,7 +16,7 @@ flags=(-std=c11 -O1 -g -ffp-contract=off -fno-math-errno -fno-omit-frame-pointer
     -Wall -Wextra -Wpedantic '-DFS_OPENMP_NOTE="without"' -Icsrc)
 instances=(scalar)
 declare -A isa=([scalar]='')
-case $("$cc" -dumpmachine) in
+case $("${cc[@]}" -dumpmachine) in
 x86_64*)
     instances+=(avx2 avx512)
     isa[avx2]='-mavx2 -mfma'
@@ -31,13 +31,13 @@ aarch64* | arm64*)
 esac
 
 for source in csrc/*.c tests/c/selftest.c; do
-    "$cc" "${flags[@]}" -c "$source" -o "$folder/$(basename "$source").o"
+    "${cc[@]}" "${flags[@]}" -c "$source" -o "$folder/$(basename "$source").o"
 done
 for name in "${instances[@]}"; do
     for source in csrc/isa/"$name"_*.c; do
         # shellcheck disable=SC2086
-        "$cc" "${flags[@]}" ${isa[$name]} -c "$source" -o "$folder/$(basename "$source").o"
+        "${cc[@]}" "${flags[@]}" ${isa[$name]} -c "$source" -o "$folder/$(basename "$source").o"
     done
 done
-"$cc" "${flags[@]}" "$folder"/*.o -o "$folder/selftest" -lm -pthread
+"${cc[@]}" "${flags[@]}" "$folder"/*.o -o "$folder/selftest" -lm -pthread
 "$folder/selftest" "${@:---bits}"
