@@ -64,26 +64,41 @@ FS_INLINE v_t exp_scaled(v_t x, const exp_scale *scale)
 }
 
 /* Four vectors in step: written so, more of them are under way at a time than the scheduler of a
- * processor finds by itself (a vector alone is a chain of some forty cycles). */
-FS_INLINE void exp_parted4(v_t x[4], const exp_scale *scale, exp_parts e[4])
+ * processor finds by itself (a vector alone is a chain of some forty cycles). In two halves, so that
+ * a loop can begin four vectors beside the end of the last four. */
+typedef struct { v_t t[4], r[4]; } exp_begun;
+
+FS_INLINE exp_begun exp_begin4(v_t x[4], const exp_scale *scale)
 {
-    v_t t[4], r[4], w[4];
+    exp_begun begun;
+    v_t *t = begun.t, *r = begun.r, k[4];
     for (int i = 0; i < 4; i++)
         x[i] = v_max(scale->lowest, x[i]);
     for (int i = 0; i < 4; i++)
         t[i] = exp_whole(v_fma(x[i], v_set1((real)LOG2_E), scale->turner));
     for (int i = 0; i < 4; i++)
-        w[i] = v_sub(t[i], scale->rounder);
+        k[i] = v_sub(t[i], scale->rounder);
     for (int i = 0; i < 4; i++)
-        r[i] = v_reduce_exact(w[i], v_set1((real)LN2_HIGH), x[i]);
+        r[i] = v_reduce_exact(k[i], v_set1((real)LN2_HIGH), x[i]);
     for (int i = 0; i < 4; i++)
-        r[i] = v_fnma(w[i], v_set1((real)LN2_LOW), r[i]);
+        r[i] = v_fnma(k[i], v_set1((real)LN2_LOW), r[i]);
+    return begun;
+}
+
+FS_INLINE void exp_end4(exp_begun begun, exp_parts e[4])
+{
+    v_t *r = begun.r, tail[4];
     for (int i = 0; i < 4; i++)
-        e[i].power = exp_power(t[i], &r[i]);
+        e[i].power = exp_power(begun.t[i], &r[i]);
     for (int i = 0; i < 4; i++)
-        w[i] = exp_tail(r[i]);
+        tail[i] = exp_tail(r[i]);
     for (int i = 0; i < 4; i++)
-        e[i].w = v_fma(v_mul(r[i], r[i]), w[i], r[i]);
+        e[i].w = v_fma(v_mul(r[i], r[i]), tail[i], r[i]);
+}
+
+FS_INLINE void exp_parted4(v_t x[4], const exp_scale *scale, exp_parts e[4])
+{
+    exp_end4(exp_begin4(x, scale), e);
 }
 
 /* round(x log2 e) of the largest logit of a block, in the logits' own precision (no FMA), so that
