@@ -27,7 +27,8 @@ import c_programs  # noqa: E402
 
 ROOT = c_programs.ROOT
 FILES = ["targets.c", "layout.c", "plan.c", "small.c", "losses.c", "range.c", "scratch.c",
-         "kernels/block.inc.h", "kernels/tile.inc.h"]  # fmt: skip
+         "kernels/extremes.inc.h", "kernels/block.inc.h",
+         "kernels/tile.inc.h"]  # fmt: skip
 WRAPS = {"selftest": [], "no_memory": ["malloc", "free"],
          "guard": ["fs_cpu_last_cache", "fs_dispatch"]}  # fmt: skip
 ARGUMENTS = {"selftest": ["--bits"], "no_memory": [], "guard": ["--part", "0"]}

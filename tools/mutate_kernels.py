@@ -48,7 +48,7 @@ MUTATIONS = {
     ],
     "no LN2_LOW": [
         ("math/exp.inc.h", r"r = v_fnma\(k, v_set1\(\(real\)LN2_LOW\), r\);", ""),
-        ("math/exp.inc.h", r"r\[i\] = v_fnma\(w\[i\], v_set1\(\(real\)LN2_LOW\), r\[i\]\);", ";"),
+        ("math/exp.inc.h", r"r\[i\] = v_fnma\(k\[i\], v_set1\(\(real\)LN2_LOW\), r\[i\]\);", ";"),
     ],
     "no correction of the table of powers": [
         ("math/format_f32.h", r"\*r = v_add\(\*r, v_lookup\(exp_step_error, t\)\);", "(void)r;"),
@@ -126,7 +126,7 @@ MUTATIONS = {
         ("state.c", r"sum = scaled_add\(sum, scaled_normal\(.*\)\);", "(void)e;"),
     ],
     "K from the pivot": [
-        ("kernels/block.inc.h", r"(x\[pivot\] < max|pivot < 0) \? max : max_without\(.*\), pivot",
+        ("kernels/extremes.inc.h", r"(x\[pivot\] < max|pivot < 0) \? max : max_without\(.*\), pivot",
          "max, pivot"),
     ],
     "a block longer by one group on one instruction set": [

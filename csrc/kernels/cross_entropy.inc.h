@@ -102,7 +102,7 @@ FS_INLINE row_state sweep_target(const real *x, int64_t n, double z_loss, sweep_
 static void cross_entropy_rows(const fs_rows *rows)
 {
     for (int64_t i = 0; i < rows->rows; i++) {
-        sweep_plan plan = {PIVOT_INDEX, rows->target[i], 0, 0, 0};
+        sweep_plan plan = {PIVOT_INDEX, rows->target[i], 0, 0, 0, 0};
         target_terms terms = {0};
         if (plan.index >= 0)
             sweep_target((const real *)rows->x + i * rows->x_step, rows->n, rows->z_loss, &plan,
@@ -136,8 +136,9 @@ FS_INLINE void end_gradient(const fs_rows *rows, int64_t i, const row_state *sta
 }
 
 /* Sweeps a row and finds its loss and gradient factor; a row that is not counted is all zeros. */
-FS_INLINE swept_row grad_row(const fs_rows *rows, int64_t i, late_rows *late)
+FS_INLINE swept_row grad_row(const fs_rows *rows, int64_t i, late_rows *late, swept_row *last)
 {
+    late_row before = late_row_of(last);
     swept_row row = begin_row(rows, i, late);
     target_terms terms = {0};
     row.target = rows->target[i];
@@ -146,7 +147,10 @@ FS_INLINE swept_row grad_row(const fs_rows *rows, int64_t i, late_rows *late)
     } else {
         row.plan.rule = PIVOT_INDEX;
         row.plan.index = row.target;
+        row.plan.late =
+            write_late(rows) && last->target >= 0 && goes_beside(last) ? &before : 0;
         const row_state state = sweep_target(row.x, row.n, rows->z_loss, &row.plan, &terms);
+        last->written = before.written;
         end_gradient(rows, i, &state, &terms, &row);
     }
     rows->value[i] = terms.loss;
@@ -160,7 +164,7 @@ static void cross_entropy_grad_rows(const fs_rows *rows)
     swept_row last = {0};
     last.target = NO_PIVOT;
     for (int64_t i = 0; i < rows->rows; i++) {
-        const swept_row row = grad_row(rows, i, &late);
+        const swept_row row = grad_row(rows, i, &late, &last);
         const swept_row *ready = write_late(rows) ? &last : &row;
         if (ready->target >= 0)
             write_swept(ready);

@@ -10,6 +10,7 @@
 #include "../math/exp.inc.h"
 #include "rows.h"
 #include "sums.inc.h"
+#include "extremes.inc.h"
 #include "block.inc.h"
 #include "sweep.inc.h"
 #include "scale.inc.h"

@@ -49,7 +49,7 @@ static void log_softmax_rows(const fs_rows *rows)
     logs_row last = {0};
     for (int64_t i = 0; i < rows->rows; i++) {
         const real *x = (const real *)rows->x + i * rows->x_step;
-        sweep_plan plan = {PIVOT_MAX, 0, 0, 0, 0};
+        sweep_plan plan = {PIVOT_MAX, 0, 0, 0, 0, 0};
         const row_state state = sweep(x, rows->n, &plan);
         const logs_row row = {x, (real *)rows->y + i * rows->y_step, rows->n, state.max,
                               log_ratio(&state, plan.shift), rows->stream};

@@ -25,11 +25,6 @@ FS_INLINE row_factor split_factor(wide factor, int64_t d)
     return split;
 }
 
-FS_INLINE v_t times_factor(v_t term, v_t high, v_t low)
-{
-    return v_fma(term, high, v_mul(term, low));
-}
-
 /* 2^d in two factors: d <= 0 may lie below the exponents of real. */
 typedef struct { v_t a, b; } two_powers;
 
@@ -130,15 +125,29 @@ typedef struct {
     int64_t target; /* the element that is given, or NO_PIVOT */
     real at_target;
     int stream;
+    int64_t written; /* elements from the first on, beside the sweep of the next row */
 } swept_row;
+
+/* What of the last row can be written beside the sweep of the next: see late_row. */
+FS_INLINE late_row late_row_of(const swept_row *last)
+{
+    const late_row late = {last->plan.out, last->y, last->factor.high, last->factor.low, 0};
+    return late;
+}
+
+FS_INLINE int goes_beside(const swept_row *last)
+{
+    return BEGINS_AHEAD && last->plan.out && !last->stream && last->factor.lift == 0;
+}
 
 FS_SHARED void write_swept(const swept_row *row)
 {
     const sweep_plan *plan = &row->plan;
+    const int64_t begin = row->written, left = row->n - begin; /* begin > 0: a row of one block */
     if (plan->out && row->stream)
         scale_kept(plan->out, row->y, row->n, &row->factor, plan, row->K, 1);
     else if (plan->out)
-        scale_kept(plan->out, row->y, row->n, &row->factor, plan, row->K, 0);
+        scale_kept(plan->out + begin, row->y + begin, left, &row->factor, plan, row->K, 0);
     else if (row->stream)
         scale_again(row->x, row->y, row->n, &row->factor, plan->shift, row->K, 1);
     else

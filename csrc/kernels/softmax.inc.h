@@ -18,7 +18,10 @@ static void softmax_rows(const fs_rows *rows)
     swept_row last = {0};
     for (int64_t i = 0; i < rows->rows; i++) {
         swept_row row = begin_row(rows, i, &late);
+        late_row before = late_row_of(&last);
+        row.plan.late = write_late(rows) && goes_beside(&last) ? &before : 0;
         const row_state state = sweep(row.x, row.n, &row.plan);
+        last.written = before.written;
         end_softmax_row(&state, &row);
         if (!write_late(rows))
             write_swept(&row);

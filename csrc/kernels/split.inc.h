@@ -14,7 +14,7 @@ FS_INLINE int64_t piece_end(const fs_rows *rows, int64_t piece)
 
 FS_SHARED void reduce_piece(const fs_rows *rows, fs_split_row *split, int64_t piece, pivot_rule rule)
 {
-    sweep_plan plan = {rule, rule == PIVOT_INDEX ? rows->target[0] : 0, (real)split->shift, 0, 0};
+    sweep_plan plan = {rule, rule == PIVOT_INDEX ? rows->target[0] : 0, (real)split->shift, 0, 0, 0};
     if (rule == PIVOT_INDEX && plan.index < 0)
         return; /* not counted, not read */
     const row_state state = sweep_piece((const real *)rows->x, piece * PIECE,

@@ -10,7 +10,7 @@ static void state_rows(const fs_rows *rows)
     for (int64_t i = 0; i < rows->rows; i++) {
         const real *x = (const real *)rows->x + i * rows->x_step;
         double *out = rows->state + i * STATE_NUMBERS;
-        sweep_plan plan = {PIVOT_MAX, 0, 0, 0, 0};
+        sweep_plan plan = {PIVOT_MAX, 0, 0, 0, 0, 0};
         const row_state state = sweep(x, rows->n, &plan);
         const double max = (double)state.max;
         scaled sum = scaled_of(wide_of(0.0, 0.0), 0);

@@ -16,6 +16,7 @@ typedef struct {
     real shift;
     real *out;          /* where the terms go, or 0 */
     int64_t *exponents; /* where the K of each block goes, with out */
+    late_row *late;     /* a row to be written meanwhile, with a row of one block; or 0 */
 } sweep_plan;
 
 /* e^pivot on the scale of K. */
@@ -54,7 +55,8 @@ FS_INLINE extremes block_extremes(const real *x, int64_t begin, int64_t n, const
 FS_SHARED row_state sweep_block(const real *x, int64_t begin, int64_t n, const extremes *e,
                                 const sweep_plan *plan)
 {
-    row_state state = block_state(x + begin, n, e, plan->shift, plan->out ? plan->out + begin : 0);
+    row_state state = block_state(x + begin, n, e, plan->shift,
+                                  plan->out ? plan->out + begin : 0, plan->late);
     if (plan->out)
         plan->exponents[begin / BLOCK] = state.K;
     if (state.pivot_index >= 0)

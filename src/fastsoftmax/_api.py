@@ -153,6 +153,8 @@ def _family(op, x, axis, out, threads, keepdims=False):
     else:
         y_rows, _ = rows(y, axes)
     engine(x.dtype).unary(op, x_rows, y_rows, axis, threads)
+    if op == SOFTMAX and x.ndim == 0 and np.isfinite(x):
+        y_rows[...] = 1  # as promised; a kernel may be an ULP off where one class has it all
     _gather(out, y, y_rows, axes)
     return out
 
