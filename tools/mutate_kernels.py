@@ -78,15 +78,15 @@ MUTATIONS = {
         ("kernels/cols_softmax.inc.h", r"d_plus_wide\(max, ratio\)", "d_add(max, ratio.high)"),
     ],
     "side by side: the pivot stays in the sum": [
-        ("kernels/cols.inc.h", r"v_select\(v_eq\(plan->pivot, .*\), v_set1\(0\), (.*)\);", r"\1;"),
+        ("kernels/cols_sums.inc.h", r"v_select\(v_eq\(plan->pivot, .*\), v_set1\(0\), (.*)\);",
+         r"\1;"),
         ("kernels/cols.inc.h", r"tile\[out->at\[l\]\] = \(real\)-INFINITY;", ""),
     ],
     "side by side: K from the pivot": [
         ("kernels/cols.inc.h", r"v_select\(v_eq\(at, pivot\), none, (v_load\(.*?\))\)", r"\1"),
     ],
     "side by side: columns joined without what their sums lose": [
-        ("kernels/cols.inc.h", r"d_add\(error, pair\.low\)", "error"),
-        ("kernels/cols.inc.h", r"d_add\(own, wide_error\[p\]\)", "own"),
+        ("kernels/cols_sums.inc.h", r"d_add\(error, pair\.low\)", "error"),
     ],
     "the tile: the last vector of a strip is read a lane short": [
         ("kernels/tile.inc.h", r"v_load_part\(x \+ l \* step \+ at, left,",
@@ -119,15 +119,15 @@ MUTATIONS = {
         ("kernels/block.inc.h", r"lanes\[lane\] = 0;", "(void)lane;"),
     ],
     "gradient at the target as p - 1": [
-        ("kernels/cross_entropy.inc.h", r"double own = 0\.0 - (scale_by_power\(.*\));",
-         r"double own = (1.0 - \1) - 1.0;"),
+        ("kernels/cross_entropy.inc.h", r"own = 0\.0 - ((?:scale_by_power|terms->rest).*);",
+         r"own = (1.0 - \1) - 1.0;"),
     ],
     "states joined: the smaller of the largest logits is lost": [
         ("state.c", r"sum = scaled_add\(sum, scaled_normal\(.*\)\);", "(void)e;"),
     ],
     "K from the pivot": [
-        ("kernels/extremes.inc.h", r"(x\[pivot\] < max|pivot < 0) \? max : max_without\(.*\), pivot",
-         "max, pivot"),
+        ("kernels/extremes.inc.h",
+         r"(x\[pivot\] < max|pivot < 0) \? max : max_without\(.*\), pivot", "max, pivot"),
     ],
     "a block longer by one group on one instruction set": [
         ("math/format_f32.h", r"#define BLOCK 2048", "#define BLOCK (V_LANES > 1 ? 2112 : 2048)"),
