@@ -96,7 +96,8 @@ FS_INLINE v_t times_factor(v_t term, v_t high, v_t low)
 
 /* The row before, whose results are written beside the exponentials of this one: loads and stores, and
  * two operations a vector, in a loop that waits for its arithmetic. (AVX-512: 6 to 13% less for softmax
- * and gradients of rows of one block. Before groups were begun ahead it gave nothing.) */
+ * and gradients of rows of one block that lie in the second-level cache, even beyond it. Before groups were
+ * begun ahead it gave nothing.) */
 typedef struct {
     const real *term;
     real *y;
