@@ -29,15 +29,19 @@ static void softmax_cols(const fs_rows *rows)
 
 FS_INLINE void end_logs_group(real *tile, int64_t n, const cols_state *state)
 {
-    d_wide distance[D_PARTS];
+    const d_t minus_zero = d_set1(-0.0);
+    d_wide minus[D_PARTS];
+    d_t max[D_PARTS];
     v_t high, low;
-    for (int p = 0; p < D_PARTS; p++)
-        distance[p] = cols_log_ratio(state, p);
-    split_lanes(distance, &high, &low);
-    for (int64_t j = 0; j < n; j++) {
-        const v_t d = v_sub(v_load(tile + j * V_LANES), state->max);
-        v_store(tile + j * V_LANES, v_sub(v_sub(d, high), low));
+    v_widen(state->max, max);
+    for (int p = 0; p < D_PARTS; p++) {
+        const d_wide ratio = cols_log_ratio(state, p);
+        minus[p] = d_two_sum(d_sub(minus_zero, max[p]), d_sub(minus_zero, ratio.high));
+        minus[p].low = d_sub(minus[p].low, ratio.low);
     }
+    split_lanes(minus, &high, &low);
+    for (int64_t j = 0; j < n; j++)
+        v_store(tile + j * V_LANES, minus_logsumexp(v_load(tile + j * V_LANES), high, low));
 }
 
 static void log_softmax_cols(const fs_rows *rows)

@@ -51,17 +51,21 @@ FS_INLINE double loss_of_target(wide rest, int64_t K, const target_exp *target)
 
 FS_INLINE target_terms split_target(const row_state *state, real x_t, const target_exp *target)
 {
-    target_terms terms;
+    target_terms terms = {0};
     const int bad = x_t == INFINITY || x_t != x_t;
     terms.rest = bad ? wide_of(NAN, 0.0) : checked_sum(state);
     terms.all = sum_with_pivot(terms.rest, state->K, &target->own);
     if (!FS_F64)
         terms.all.sum.low = 0.0;
-    if (x_t - x_t != 0 || terms.rest.high != terms.rest.high)
-        terms.loss = bad || terms.rest.high != terms.rest.high ? NAN : INFINITY;
-    else
-        terms.loss = loss_of_target(terms.rest, state->K, target);
     return terms;
+}
+
+FS_INLINE double loss_of_terms(const target_terms *terms, int64_t K, real x_t,
+                               const target_exp *target)
+{
+    if (terms->rest.high != terms->rest.high)
+        return NAN;
+    return x_t - x_t == 0 ? loss_of_target(terms->rest, K, target) : INFINITY;
 }
 
 /* log of the sum of a row that has a z-loss. */
@@ -74,42 +78,23 @@ FS_SHARED double lse_of(const full_sum *all, int64_t K, real shift)
     return (double)shift + log_wide(all->sum, K - all->d - HEADROOM).high;
 }
 
-/* What its target makes of a row's state. */
+/* What its target makes of a row's state, save for the loss. */
+FS_INLINE target_terms terms_of_target(const row_state *state, real x_t, const target_exp *e,
+                                       real shift, double z_loss)
+{
+    target_terms terms = split_target(state, x_t, e);
+    if (z_loss != 0.0) {
+        terms.lse = lse_of(&terms.all, state->K, shift);
+        terms.p = pivot_term(&e->own, state->K - terms.all.d).high / terms.all.sum.high;
+    }
+    return terms;
+}
+
 FS_INLINE void end_target(const row_state *state, real x_t, const target_exp *e, real shift,
                           double z_loss, target_terms *terms)
 {
-    *terms = split_target(state, x_t, e);
-    terms->lse = terms->p = 0.0;
-    if (z_loss != 0.0) {
-        terms->lse = lse_of(&terms->all, state->K, shift);
-        terms->p = pivot_term(&e->own, state->K - terms->all.d).high / terms->all.sum.high;
-    }
-}
-
-/* The state of a row, and what its target makes of it. plan: where the terms are kept. */
-FS_INLINE row_state sweep_target(const real *x, int64_t n, double z_loss, sweep_plan *plan,
-                                 target_terms *terms)
-{
-    const real x_t = x[plan->index];
-    target_exp e = exp_of_target(x_t, 0);
-    const row_state state = sweep(x, n, plan);
-    if (plan->shift != 0)
-        e = exp_of_target(x_t, plan->shift);
-    end_target(&state, x_t, &e, plan->shift, z_loss, terms);
-    return state;
-}
-
-static void cross_entropy_rows(const fs_rows *rows)
-{
-    for (int64_t i = 0; i < rows->rows; i++) {
-        sweep_plan plan = {PIVOT_INDEX, rows->target[i], 0, 0, 0, 0};
-        target_terms terms = {0};
-        if (plan.index >= 0)
-            sweep_target((const real *)rows->x + i * rows->x_step, rows->n, rows->z_loss, &plan,
-                         &terms);
-        rows->value[i] = terms.loss;
-        rows->lse[i] = terms.lse;
-    }
+    *terms = terms_of_target(state, x_t, e, shift, z_loss);
+    terms->loss = loss_of_terms(terms, state->K, x_t, e);
 }
 
 /* The factor of row i's gradient, and what stands at its target. */
@@ -133,45 +118,4 @@ FS_INLINE void end_gradient(const fs_rows *rows, int64_t i, const row_state *sta
         own += z * terms->p;
     }
     row->at_target = (real)own;
-}
-
-/* Sweeps a row and finds its loss and gradient factor; a row that is not counted is all zeros. */
-FS_INLINE swept_row grad_row(const fs_rows *rows, int64_t i, late_rows *late, swept_row *last)
-{
-    late_row before = late_row_of(last);
-    swept_row row = begin_row(rows, i, late);
-    target_terms terms = {0};
-    row.target = rows->target[i];
-    if (row.target < 0) {
-        fill(row.y, row.n, 0);
-    } else {
-        row.plan.rule = PIVOT_INDEX;
-        row.plan.index = row.target;
-        row.plan.late =
-            write_late(rows) && last->target >= 0 && goes_beside(last) ? &before : 0;
-        const row_state state = sweep_target(row.x, row.n, rows->z_loss, &row.plan, &terms);
-        last->written = before.written;
-        end_gradient(rows, i, &state, &terms, &row);
-    }
-    rows->value[i] = terms.loss;
-    rows->lse[i] = terms.lse;
-    return row;
-}
-
-static void cross_entropy_grad_rows(const fs_rows *rows)
-{
-    late_rows late;
-    swept_row last = {0};
-    last.target = NO_PIVOT;
-    for (int64_t i = 0; i < rows->rows; i++) {
-        const swept_row row = grad_row(rows, i, &late, &last);
-        const swept_row *ready = write_late(rows) ? &last : &row;
-        if (ready->target >= 0)
-            write_swept(ready);
-        last = row;
-    }
-    if (write_late(rows) && last.target >= 0)
-        write_swept(&last);
-    if (rows->stream)
-        v_stream_end();
 }

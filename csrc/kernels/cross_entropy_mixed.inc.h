@@ -149,7 +149,7 @@ static void cross_entropy_mixed_rows(const fs_rows *rows)
     mixed_row row;
     for (int64_t i = 0; i < rows->rows; i++) {
         const coefficients q = row_coefficients(rows, i);
-        sweep_plan plan = {PIVOT_MAX, 0, 0, 0, 0, 0};
+        sweep_plan plan = plan_for(PIVOT_MAX, 0);
         rows->value[i] = 0.0;
         if (rows->target[i] < 0)
             continue;

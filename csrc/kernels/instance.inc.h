@@ -41,6 +41,7 @@
 #else /* rows side by side in one lane would be rows one by one */
 #define IF_LANES(kernel) 0
 #endif
+#include "rows_values.inc.h"
 
 extern const fs_kernels FS_INSTANCE;
 const fs_kernels FS_INSTANCE = {

@@ -1,37 +1,39 @@
-/* log_softmax(x)_j = (x_j - max) - log(1 + R), R as in logsumexp: the largest element's own value
- * is then -log(1 + R) to the last digit, however small. */
+/* log_softmax(x)_j = x_j - (max + log(1 + R)), R as in logsumexp. What is subtracted is held as two
+ * numbers, so that beside the largest element, where x_j - max cancels to 0, log(1 + R) stands with
+ * all its digits, however small. (Before: (x_j - max) - log(1 + R), with one more subtraction.) */
 
 typedef struct {
     const real *x;
     real *y;
-    int64_t n;
-    real max;
-    wide distance; /* log(1 + R) */
+    int64_t n, written;
+    real high, low; /* of -(max + log(1 + R)) */
     int stream;
 } logs_row;
 
+FS_INLINE logs_row logs_to_write(const real *x, real *y, int64_t n, real max, wide log_ratio)
+{
+    logs_row row = {x, y, n, 0, 0, 0, 0};
+    const wide minus = two_sum(-(double)max, -log_ratio.high);
+    const double low = minus.low - log_ratio.low;
+    row.high = (real)minus.high;
+    if (row.high - row.high == 0)
+        row.low = (real)((minus.high - (double)row.high) + low);
+    return row;
+}
+
 FS_INLINE void write_logs_to(const logs_row *row, int stream)
 {
-    const real *x = row->x;
-    real *y = row->y;
-    const int64_t n = row->n;
-    const real high = (real)row->distance.high;
-    const double rest = (row->distance.high - (double)high) + row->distance.low;
-    const real low = high - high == 0 ? (real)rest : 0;
-    const v_t maxima = v_set1(row->max), highs = v_set1(high), lows = v_set1(low);
+    const v_t high = v_set1(row->high), low = v_set1(row->low), zero = v_set1(0);
+    const real *x = row->x + row->written;
+    real *y = row->y + row->written;
+    const int64_t n = row->n - row->written;
     int64_t j = unaligned_head(y, n);
-    if (j > 0) {
-        const v_t d = v_sub(v_load_part(x, j, maxima), maxima);
-        v_store_part(y, v_sub(v_sub(d, highs), lows), j);
-    }
-    for (; j + V_LANES <= n; j += V_LANES) {
-        const v_t d = v_sub(v_load(x + j), maxima);
-        put(y + j, v_sub(v_sub(d, highs), lows), stream);
-    }
-    if (j < n) {
-        const v_t d = v_sub(v_load_part(x + j, n - j, maxima), maxima);
-        v_store_part(y + j, v_sub(v_sub(d, highs), lows), n - j);
-    }
+    if (j > 0)
+        v_store_part(y, minus_logsumexp(v_load_part(x, j, zero), high, low), j);
+    for (; j + V_LANES <= n; j += V_LANES)
+        put(y + j, minus_logsumexp(v_load(x + j), high, low), stream);
+    if (j < n)
+        v_store_part(y + j, minus_logsumexp(v_load_part(x + j, n - j, zero), high, low), n - j);
 }
 
 FS_SHARED void write_logs(const logs_row *row)
@@ -42,22 +44,31 @@ FS_SHARED void write_logs(const logs_row *row)
         write_logs_to(row, 0);
 }
 
-/* Short rows are written one row late, as in scale.inc.h. */
+/* Rows are written one row late, as in scale.inc.h, if this one and the last stay in the second-level cache. */
+#define LATE_LOGS_BLOCKS 16
+
 static void log_softmax_rows(const fs_rows *rows)
 {
-    const int late = rows->n <= BLOCK;
+    const int late = rows->n <= (rows->stream ? BLOCK : LATE_LOGS_BLOCKS * BLOCK);
     logs_row last = {0};
+    extremes next = extremes_of_row(rows, 0, PIVOT_MAX);
     for (int64_t i = 0; i < rows->rows; i++) {
         const real *x = (const real *)rows->x + i * rows->x_step;
-        sweep_plan plan = {PIVOT_MAX, 0, 0, 0, 0, 0};
+        const extremes own = next;
+        late_row before = {last.x, last.y, last.high, last.low, 0};
+        sweep_plan plan = plan_for(PIVOT_MAX, 0);
+        plan.known = &own;
+        plan.late = late && i > 0 && !rows->stream ? &before : 0;
+        next = extremes_of_row(rows, i + 1, PIVOT_MAX);
         const row_state state = sweep(x, rows->n, &plan);
-        const logs_row row = {x, (real *)rows->y + i * rows->y_step, rows->n, state.max,
-                              log_ratio(&state, plan.shift), rows->stream};
-        if (!late)
-            write_logs(&row);
-        else if (i > 0)
+        last.written = before.written;
+        if (late && i > 0)
             write_logs(&last);
-        last = row;
+        last = logs_to_write(x, (real *)rows->y + i * rows->y_step, rows->n, state.max,
+                             log_ratio(&state, plan.shift));
+        last.stream = rows->stream;
+        if (!late)
+            write_logs(&last);
     }
     if (late && rows->rows > 0)
         write_logs(&last);

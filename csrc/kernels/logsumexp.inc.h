@@ -37,13 +37,3 @@ FS_INLINE double logsumexp_of(const real *x, int64_t n, const row_state *state, 
         return plus_ratio(max, log_ratio(state, shift));
     return holds_nan(x, n) ? NAN : max;
 }
-
-static void logsumexp_rows(const fs_rows *rows)
-{
-    for (int64_t i = 0; i < rows->rows; i++) {
-        const real *x = (const real *)rows->x + i * rows->x_step;
-        sweep_plan plan = {PIVOT_MAX, 0, 0, 0, 0, 0};
-        const row_state state = sweep(x, rows->n, &plan);
-        rows->value[i] = logsumexp_of(x, rows->n, &state, plan.shift);
-    }
-}

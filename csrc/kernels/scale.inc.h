@@ -158,7 +158,7 @@ FS_SHARED void write_swept(const swept_row *row)
 
 FS_INLINE int write_late(const fs_rows *rows) { return rows->keep && rows->n <= BLOCK; }
 
-typedef struct { real terms[2][BLOCK]; } late_rows; /* of this row and the last */
+typedef struct { FS_ALIGNED real terms[2][BLOCK]; } late_rows; /* of this row and the last */
 
 /* Row i of softmax or of a gradient, ready to be swept. */
 FS_INLINE swept_row begin_row(const fs_rows *rows, int64_t i, late_rows *late)

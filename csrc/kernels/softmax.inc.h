@@ -16,8 +16,12 @@ static void softmax_rows(const fs_rows *rows)
 {
     late_rows late;
     swept_row last = {0};
+    extremes next = extremes_of_row(rows, 0, PIVOT_NONE);
     for (int64_t i = 0; i < rows->rows; i++) {
         swept_row row = begin_row(rows, i, &late);
+        const extremes own = next;
+        row.plan.known = &own;
+        next = extremes_of_row(rows, i + 1, PIVOT_NONE);
         late_row before = late_row_of(&last);
         row.plan.late = write_late(rows) && goes_beside(&last) ? &before : 0;
         const row_state state = sweep(row.x, row.n, &row.plan);

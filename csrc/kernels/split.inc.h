@@ -14,7 +14,8 @@ FS_INLINE int64_t piece_end(const fs_rows *rows, int64_t piece)
 
 FS_SHARED void reduce_piece(const fs_rows *rows, fs_split_row *split, int64_t piece, pivot_rule rule)
 {
-    sweep_plan plan = {rule, rule == PIVOT_INDEX ? rows->target[0] : 0, (real)split->shift, 0, 0, 0};
+    sweep_plan plan = plan_for(rule, rule == PIVOT_INDEX ? rows->target[0] : 0);
+    plan.shift = (real)split->shift;
     if (rule == PIVOT_INDEX && plan.index < 0)
         return; /* not counted, not read */
     const row_state state = sweep_piece((const real *)rows->x, piece * PIECE,
@@ -86,8 +87,9 @@ static int end_log_softmax(const fs_rows *rows, fs_split_row *split)
     const row_state state = join_pieces(split);
     if (asks_for_shift(&state, split))
         return 0;
-    const logs_row row = {(const real *)rows->x, (real *)rows->y, rows->n, state.max,
-                          log_ratio(&state, (real)split->shift), rows->stream};
+    logs_row row = logs_to_write((const real *)rows->x, (real *)rows->y, rows->n, state.max,
+                                 log_ratio(&state, (real)split->shift));
+    row.stream = rows->stream;
     memcpy(split->ending, &row, sizeof row);
     return 1;
 }

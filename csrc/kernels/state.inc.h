@@ -10,7 +10,7 @@ static void state_rows(const fs_rows *rows)
     for (int64_t i = 0; i < rows->rows; i++) {
         const real *x = (const real *)rows->x + i * rows->x_step;
         double *out = rows->state + i * STATE_NUMBERS;
-        sweep_plan plan = {PIVOT_MAX, 0, 0, 0, 0, 0};
+        sweep_plan plan = plan_for(PIVOT_MAX, 0);
         const row_state state = sweep(x, rows->n, &plan);
         const double max = (double)state.max;
         scaled sum = scaled_of(wide_of(0.0, 0.0), 0);
@@ -58,8 +58,9 @@ static void log_softmax_given_rows(const fs_rows *rows)
         const double *state = rows->state + i * STATE_NUMBERS;
         const real *x = (const real *)rows->x + i * rows->x_step;
         const wide total = given_total(state, x, rows->n);
-        const logs_row row = {x, (real *)rows->y + i * rows->y_step, rows->n, (real)state[0],
-                              total.high == total.high ? state_distance(state) : total, 0};
+        const logs_row row =
+            logs_to_write(x, (real *)rows->y + i * rows->y_step, rows->n, (real)state[0],
+                          total.high == total.high ? state_distance(state) : total);
         write_logs(&row);
     }
 }

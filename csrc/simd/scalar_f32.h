@@ -63,6 +63,10 @@ FS_INLINE uint32_t v_eq_bits(v_t a, v_t b) { return a == b; }
 
 FS_INLINE v_t v_min(v_t a, v_t b) { return a < b ? a : b; }
 
+typedef int v_mask;
+FS_INLINE v_mask v_eq(v_t a, v_t b) { return a == b; }
+FS_INLINE v_t v_select(v_mask m, v_t a, v_t b) { return m ? a : b; }
+
 typedef struct { double sum; } v_acc_t;
 FS_INLINE v_acc_t v_acc_zero(void)
 {

@@ -71,6 +71,10 @@ FS_INLINE uint32_t v_eq_bits(v_t a, v_t b) { return a == b; }
 
 FS_INLINE v_t v_min(v_t a, v_t b) { return a < b ? a : b; }
 
+typedef int v_mask;
+FS_INLINE v_mask v_eq(v_t a, v_t b) { return a == b; }
+FS_INLINE v_t v_select(v_mask m, v_t a, v_t b) { return m ? a : b; }
+
 /* a * b - product, product being a * b rounded; the call of fma is dear where it is no instruction,
  * but what needs it is rare. */
 FS_INLINE v_t v_product_error(v_t a, v_t b, v_t product) { return fma(a, b, -product); }

@@ -9,7 +9,7 @@ static const struct {
     uint64_t hash;
 } expected[] = {
     {"float32", "softmax", UINT64_C(0x243143bbd3db7e55)},
-    {"float32", "log_softmax", UINT64_C(0x029959028f5c1eea)},
+    {"float32", "log_softmax", UINT64_C(0x00d2db60354f4a99)},
     {"float32", "logsumexp", UINT64_C(0x42781c8ded450429)},
     {"float32", "loss", UINT64_C(0x48cda33b889b9b68)},
     {"float32", "mean_loss", UINT64_C(0xf063ad77c4d8e729)},
@@ -26,9 +26,9 @@ static const struct {
     {"float32", "state", UINT64_C(0xf3b240921e83c52e)},
     {"float32", "joined_state", UINT64_C(0x26e14059acd9b121)},
     {"float32", "softmax_given", UINT64_C(0xf9619011269e9ae6)},
-    {"float32", "log_soft_given", UINT64_C(0xaf296b8b7426b24a)},
+    {"float32", "log_soft_given", UINT64_C(0x2d8d38acff3c3a2b)},
     {"float64", "softmax", UINT64_C(0x63fe049b303ad4fc)},
-    {"float64", "log_softmax", UINT64_C(0x1e9530b380173072)},
+    {"float64", "log_softmax", UINT64_C(0x82adb1bb317c4ca8)},
     {"float64", "logsumexp", UINT64_C(0x29829d3cf8a89ec4)},
     {"float64", "loss", UINT64_C(0xf9bbe02bcefa65cd)},
     {"float64", "mean_loss", UINT64_C(0xf5b56881c06c877f)},
@@ -45,7 +45,7 @@ static const struct {
     {"float64", "state", UINT64_C(0xb1ad5e23b50ced89)},
     {"float64", "joined_state", UINT64_C(0xd080b0860e372d2b)},
     {"float64", "softmax_given", UINT64_C(0x97854d6b5a837ba7)},
-    {"float64", "log_soft_given", UINT64_C(0x6d6dc1b671c24791)},
+    {"float64", "log_soft_given", UINT64_C(0xd6444e8b8e3fc66b)},
     {0, 0, 0},
 };
 
