@@ -52,21 +52,22 @@ typedef struct {
 
 FS_INLINE real larger(real a, real b) { return a > b ? a : b; }
 
-/* The pivot is the first of the largest, found element by element: where several lanes hold one. */
-FS_SHARED extremes extremes_of_ties(const real *x, int64_t n, real max)
+/* The first position of a value that the block holds. */
+FS_SHARED int64_t block_find(const real *x, int64_t n, real value)
 {
-    extremes e = {max, max, NO_PIVOT};
+    const v_t wanted = v_set1(value), nan = v_set1((real)NAN);
     int64_t j = 0;
-    while (j < n && !(x[j] == max))
-        j++;
-    if (j == n) /* a block of NaN */
-        return e;
-    e.pivot = j;
-    e.max_of_others = (real)-INFINITY;
-    for (j = 0; j < n; j++)
-        if (j != e.pivot)
-            e.max_of_others = larger(x[j], e.max_of_others);
-    return e;
+    for (; j + LANES <= n; j += LANES)
+        if (v_eq_bits(v_load(x + j), wanted) | v_eq_bits(v_load(x + j + V_LANES), wanted) |
+            v_eq_bits(v_load(x + j + 2 * V_LANES), wanted) |
+            v_eq_bits(v_load(x + j + 3 * V_LANES), wanted))
+            break;
+    for (; j < n; j += V_LANES) {
+        const uint32_t bits = v_eq_bits(load_up_to(x + j, n - j, nan), wanted);
+        if (bits)
+            return j + fs_lowest_bit(bits);
+    }
+    return NO_PIVOT; /* a block of NaN */
 }
 
 /* The pivot is the first of the largest, which one lane alone holds. Only that lane is gone through:
@@ -97,8 +98,10 @@ FS_INLINE extremes extremes_of_maxima(const real *x, int64_t n, const lane_maxim
     uint64_t bits = 0;
     for (int i = 0; i < 4; i++)
         bits |= (uint64_t)v_eq_bits(m->part[i], wanted) << (i * V_LANES);
-    if (bits & (bits - 1))
-        return extremes_of_ties(x, n, max);
+    if (bits & (bits - 1)) { /* several lanes hold it */
+        const extremes e = {max, max, block_find(x, n, max)};
+        return e;
+    }
     const uint32_t low = (uint32_t)bits;
     return extremes_of_lane(x, n, m, max, low ? fs_lowest_bit(low)
                                               : 32 + fs_lowest_bit((uint32_t)(bits >> 32)));
