@@ -125,6 +125,9 @@ int fs_parallel(fs_pace *pace, int threads, const fs_work *work, fs_task *task, 
     fs_round round = {work, task, context, threads, 0, 0};
     const int64_t grains = (work->units + work->grain - 1) / work->grain;
     const int64_t longest = (grains + threads - 1) / threads * work->grain;
+    if (fs_pace_stops(pace, 0))
+        return 0;
+    fs_pace_change(pace);
     for (; round.begin < longest; round.begin += round.step) {
         const int64_t left = longest - round.begin, step = fs_pace_round(pace) / work->elements;
         round.step = step < 1 ? 1 : step < left ? step : left;

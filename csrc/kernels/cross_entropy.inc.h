@@ -87,15 +87,15 @@ FS_INLINE void end_target(const row_state *state, real x_t, const target_exp *e,
 }
 
 /* The state of a row, and what its target makes of it. plan: where the terms are kept. */
-FS_INLINE row_state sweep_target(const real *x, int64_t n, double z_loss, sweep_plan *plan,
+FS_INLINE row_state sweep_target(const fs_rows *rows, const real *x, sweep_plan *plan,
                                  target_terms *terms)
 {
     const real x_t = x[plan->index];
     target_exp e = exp_of_target(x_t, 0);
-    const row_state state = sweep(x, n, plan);
+    const row_state state = sweep_row(rows, x, plan);
     if (plan->shift != 0)
         e = exp_of_target(x_t, plan->shift);
-    end_target(&state, x_t, &e, plan->shift, z_loss, terms);
+    end_target(&state, x_t, &e, plan->shift, rows->z_loss, terms);
     return state;
 }
 
@@ -105,8 +105,7 @@ static void cross_entropy_rows(const fs_rows *rows)
         sweep_plan plan = {PIVOT_INDEX, rows->target[i], 0, 0, 0, 0};
         target_terms terms = {0};
         if (plan.index >= 0)
-            sweep_target((const real *)rows->x + i * rows->x_step, rows->n, rows->z_loss, &plan,
-                         &terms);
+            sweep_target(rows, (const real *)rows->x + i * rows->x_step, &plan, &terms);
         rows->value[i] = terms.loss;
         rows->lse[i] = terms.lse;
     }
@@ -143,13 +142,13 @@ FS_INLINE swept_row grad_row(const fs_rows *rows, int64_t i, late_rows *late, sw
     target_terms terms = {0};
     row.target = rows->target[i];
     if (row.target < 0) {
-        fill(row.y, row.n, 0);
+        write_zeros(rows, row.y);
     } else {
         row.plan.rule = PIVOT_INDEX;
         row.plan.index = row.target;
         row.plan.late =
             write_late(rows) && last->target >= 0 && goes_beside(last) ? &before : 0;
-        const row_state state = sweep_target(row.x, row.n, rows->z_loss, &row.plan, &terms);
+        const row_state state = sweep_target(rows, row.x, &row.plan, &terms);
         last->written = before.written;
         end_gradient(rows, i, &state, &terms, &row);
     }
@@ -167,7 +166,7 @@ static void cross_entropy_grad_rows(const fs_rows *rows)
         const swept_row row = grad_row(rows, i, &late, &last);
         const swept_row *ready = write_late(rows) ? &last : &row;
         if (ready->target >= 0)
-            write_swept(ready);
+            write_swept_row(rows, ready);
         last = row;
     }
     if (write_late(rows) && last.target >= 0)

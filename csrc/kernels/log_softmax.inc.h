@@ -42,6 +42,26 @@ FS_SHARED void write_logs(const logs_row *row)
         write_logs_to(row, 0);
 }
 
+static void write_logs_piece(const void *job, int64_t begin, int64_t n, fs_piece *result)
+{
+    logs_row row = *(const logs_row *)job;
+    (void)result;
+    row.x += begin;
+    row.y += begin;
+    row.n = n;
+    write_logs(&row);
+    if (row.stream)
+        v_stream_end();
+}
+
+FS_INLINE void write_logs_row(const fs_rows *rows, const logs_row *row)
+{
+    if (rows->pieces)
+        each_piece(rows, write_logs_piece, row);
+    else
+        write_logs(row);
+}
+
 /* Short rows are written one row late, as in scale.inc.h. */
 static void log_softmax_rows(const fs_rows *rows)
 {
@@ -50,11 +70,11 @@ static void log_softmax_rows(const fs_rows *rows)
     for (int64_t i = 0; i < rows->rows; i++) {
         const real *x = (const real *)rows->x + i * rows->x_step;
         sweep_plan plan = {PIVOT_MAX, 0, 0, 0, 0, 0};
-        const row_state state = sweep(x, rows->n, &plan);
+        const row_state state = sweep_row(rows, x, &plan);
         const logs_row row = {x, (real *)rows->y + i * rows->y_step, rows->n, state.max,
                               log_ratio(&state, plan.shift), rows->stream};
         if (!late)
-            write_logs(&row);
+            write_logs_row(rows, &row);
         else if (i > 0)
             write_logs(&last);
         last = row;
