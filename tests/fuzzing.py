@@ -328,7 +328,7 @@ def attempt(module, call, arguments, options):
     try:
         return getattr(module, call.function)(*arguments, **options), None
     except (TypeError, ValueError, IndexError) as error:
-        return None, error
+        return None, error.with_traceback(None)  # frames that hold it would wait for gc, by the GB
 
 
 def check(call):
