@@ -49,7 +49,7 @@ static int each_piece(void *driver, fs_piece_task *task, const void *job)
 {
     fs_plan *p = driver;
     piece_step step = {p, task, job};
-    const fs_work work = {p->pieces.count, 1, p->kernels->piece};
+    const fs_work work = {p->pieces.count, 1, p->kernels->piece, p->call->threads};
     return fs_parallel(&p->pace, p->split, &work, run_pieces, &step);
 }
 
@@ -251,7 +251,8 @@ static void run_rows(void *context, int thread, int64_t first, int64_t last)
 
 static fs_error run_plan(fs_plan *p)
 {
-    const fs_work work = {p->layout.rows, p->chunk, fs_picks(p->call) ? 1 : p->call->n};
+    const fs_work work = {p->layout.rows, p->chunk, fs_picks(p->call) ? 1 : p->call->n,
+                          p->call->threads};
     fs_pace_begin(&p->pace, p->call); /* at a speed of its own, which the labels' was not */
     return fs_parallel(&p->pace, p->threads, &work, run_rows, p) ? FS_OK : FS_INTERRUPTED;
 }
