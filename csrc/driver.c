@@ -26,12 +26,67 @@ static void copy_states(const fs_plan *p, const fs_rows *rows, const int64_t *of
     }
 }
 
-/* How many elements of a row in pieces to take next, from one on; 0 at its end, or if the call ends. */
-static int64_t next_slice(fs_plan *p, int64_t at)
+/* --- a row in pieces --- */
+
+typedef struct {
+    const fs_plan *p;
+    fs_piece_task *task;
+    const void *job;
+} piece_step;
+
+static void run_pieces(void *context, int thread, int64_t first, int64_t last)
 {
-    enum { SLICE = 1 << 18 };
-    return fs_pace_stops(&p->pace, SLICE) ? 0 : at_most(SLICE, p->call->n - at);
+    const piece_step *step = context;
+    const int64_t length = step->p->kernels->piece, n = step->p->call->n;
+    (void)thread;
+    for (int64_t i = first; i < last; i++)
+        step->task(step->job, i * length, at_most(length, n - i * length),
+                   &step->p->pieces.results[i]);
 }
+
+/* fs_pieces.each: what is asked for is the kernel's, or a step of the driver's own. */
+static int each_piece(void *driver, fs_piece_task *task, const void *job)
+{
+    fs_plan *p = driver;
+    piece_step step = {p, task, job};
+    const fs_work work = {p->pieces.count, 1, p->kernels->piece, p->call->threads};
+    return fs_parallel(&p->pace, p->split, &work, run_pieces, &step);
+}
+
+/* Elements on their way, from one class to the next as many bytes; or multiplied where they are. */
+typedef struct {
+    char *to;
+    const char *from;
+    int64_t to_class, from_class;
+    const fs_plan *p;
+    const double *power;
+} piece_move;
+
+static void gather_piece(const void *job, int64_t begin, int64_t n, fs_piece *result)
+{
+    const piece_move *move = job;
+    (void)result;
+    fs_gather(move->to + begin * move->to_class, move->from + begin * move->from_class, 1, 0, n,
+              move->from_class, move->p->size);
+}
+
+static void scatter_piece(const void *job, int64_t begin, int64_t n, fs_piece *result)
+{
+    const piece_move *move = job;
+    (void)result;
+    fs_scatter(move->to + begin * move->to_class, move->from + begin * move->from_class, 1, 0, n,
+               move->to_class, move->p->size);
+}
+
+static void multiply_piece(const void *job, int64_t begin, int64_t n, fs_piece *result)
+{
+    const piece_move *move = job;
+    (void)result;
+    fs_range_apply(move->p->call->dtype, move->to + begin * move->to_class, 1, 0, n,
+                   move->to_class / move->p->size, move->power);
+}
+
+/* --- the rows of a tile --- */
 
 /* Rows of one array as the kernel wants them: as they lie, or copied to lie contiguous. */
 static const void *read_rows(fs_plan *p, const fs_array *array, int which, int gather,
@@ -39,14 +94,14 @@ static const void *read_rows(fs_plan *p, const fs_array *array, int which, int g
 {
     const char *from = array->data + offsets[which];
     const int64_t row_step = fs_layout_step(&p->layout, which);
+    const piece_move move = {scratch, from, p->size, array->class_stride, p, 0};
     *step = gather ? p->call->n : row_step / p->size;
     if (!gather)
         return from;
-    if (!p->split)
+    if (p->split)
+        each_piece(p, gather_piece, &move);
+    else
         fs_gather(scratch, from, count, row_step, p->call->n, array->class_stride, p->size);
-    for (int64_t at = 0, n; p->split && (n = next_slice(p, at)) > 0; at += n)
-        fs_gather(scratch + at * p->size, from + at * array->class_stride, 1, 0, n,
-                  array->class_stride, p->size);
     return scratch;
 }
 
@@ -89,58 +144,24 @@ static void pick_targets(const fs_plan *p, const fs_rows *rows, const int64_t *o
     }
 }
 
-typedef struct {
-    const fs_split_kernel *kernel;
-    const fs_rows *rows;
-    fs_split_row *split;
-    int write;
-} split_step;
-
-static void run_pieces(void *context, int thread, int64_t first, int64_t last)
-{
-    const split_step *step = context;
-    (void)thread;
-    for (int64_t piece = first; piece < last; piece++)
-        if (step->write)
-            step->kernel->write(step->rows, step->split, piece);
-        else
-            step->kernel->reduce(step->rows, step->split, piece);
-}
-
-/* One row in pieces, on all threads. */
-static void run_split(fs_plan *p, const fs_rows *rows)
-{
-    split_step step = {fs_split_kernel_of(p->kernels, p->call->op), rows, &p->pieces, 0};
-    const fs_work work = {p->pieces.pieces, 1, p->kernels->piece};
-    p->pieces.shift = 0.0;
-    do
-        if (!fs_parallel(&p->pace, p->split, &work, run_pieces, &step))
-            return;
-    while (!step.kernel->end(rows, &p->pieces));
-    step.write = 1;
-    if (step.kernel->write)
-        fs_parallel(&p->pace, p->split, &work, run_pieces, &step);
-}
-
-/* What is done after the kernel to the rows of a tile, or to slices of one long row. */
 static void apply_powers(fs_plan *p, const fs_rows *rows, const double *power)
 {
     const int64_t step = p->gather_y ? 1 : rows->y_class;
-    if (!p->split)
+    const piece_move move = {rows->y, 0, step * p->size, 0, p, power};
+    if (p->split)
+        each_piece(p, multiply_piece, &move);
+    else
         fs_range_apply(p->call->dtype, rows->y, rows->rows, rows->y_step, rows->n, step, power);
-    for (int64_t at = 0, n; p->split && (n = next_slice(p, at)) > 0; at += n)
-        fs_range_apply(p->call->dtype, (char *)rows->y + at * step * p->size, 1, 0, n, step, power);
 }
 
 static void place_back(fs_plan *p, const fs_rows *rows, const int64_t *offsets)
 {
     const int64_t step = fs_layout_step(&p->layout, FS_AT_Y), stride = p->call->y.class_stride;
-    char *to = p->call->y.data + offsets[FS_AT_Y];
-    const char *from = rows->y;
-    if (!p->split)
-        fs_scatter(to, from, rows->rows, step, rows->n, stride, p->size);
-    for (int64_t at = 0, n; p->split && (n = next_slice(p, at)) > 0; at += n)
-        fs_scatter(to + at * stride, from + at * p->size, 1, 0, n, stride, p->size);
+    const piece_move move = {p->call->y.data + offsets[FS_AT_Y], rows->y, stride, p->size, p, 0};
+    if (p->split)
+        each_piece(p, scatter_piece, &move);
+    else
+        fs_scatter(move.to, rows->y, rows->rows, step, rows->n, stride, p->size);
 }
 
 /* Gradient factors as the kernel wants them. Mixed losses take their weights over a scale, and one
@@ -178,6 +199,7 @@ static void run_tile(fs_plan *p, int64_t row, int64_t count, const int64_t *offs
     rows.weight_scale = p->weight_scale;
     rows.smoothing = call->smoothing;
     rows.z_loss = call->z_loss;
+    rows.pieces = p->split ? &p->pieces : 0;
     if (fs_is_loss(call->op))
         fs_targets_tile(call, &p->layout, offsets, count, p->divisor, !p->mixed, target, &factors);
     const int out_of_range = call->op == FS_CROSS_ENTROPY_GRAD && fit_factors(p, &rows, &factors);
@@ -187,10 +209,7 @@ static void run_tile(fs_plan *p, int64_t row, int64_t count, const int64_t *offs
         place_rows(p, &rows, offsets, scratch);
         if (fs_is_given(call->op))
             copy_states(p, &rows, offsets);
-        if (p->split)
-            run_split(p, &rows);
-        else
-            p->kernel(&rows);
+        p->kernel(&rows);
     }
     if (out_of_range)
         apply_powers(p, &rows, factors.power);
@@ -232,7 +251,8 @@ static void run_rows(void *context, int thread, int64_t first, int64_t last)
 
 static fs_error run_plan(fs_plan *p)
 {
-    const fs_work work = {p->layout.rows, p->chunk, fs_picks(p->call) ? 1 : p->call->n};
+    const fs_work work = {p->layout.rows, p->chunk, fs_picks(p->call) ? 1 : p->call->n,
+                          p->call->threads};
     fs_pace_begin(&p->pace, p->call); /* at a speed of its own, which the labels' was not */
     return fs_parallel(&p->pace, p->threads, &work, run_rows, p) ? FS_OK : FS_INTERRUPTED;
 }
@@ -243,8 +263,10 @@ fs_status fs_run(fs_call *call)
     fs_target_sums targets = {0};
     fs_plan p;
     fs_plan_make(&p, call);
+    p.pieces.each = each_piece;
+    p.pieces.driver = &p;
+    fs_pace_begin(&p.pace, call);
     if (fs_is_loss(call->op)) {
-        fs_pace_begin(&p.pace, call);
         status = fs_targets_check(call, &p.layout, &p.pace, &targets);
         if (status.error != FS_OK)
             return status;
@@ -252,7 +274,10 @@ fs_status fs_run(fs_call *call)
     }
     if (call->n == 0)
         return status;
-    status.error = fs_plan_allocate(&p) ? run_plan(&p) : FS_NO_MEMORY;
+    if (fs_plan_allocate(&p))
+        status.error = run_plan(&p);
+    else
+        status.error = p.pace.stopped ? FS_INTERRUPTED : FS_NO_MEMORY;
     if (status.error == FS_OK)
         fs_finish_loss(call, &p, &targets);
     fs_plan_free(&p);

@@ -52,6 +52,12 @@ void fs_pace_begin(fs_pace *pace, const fs_call *call)
         pace->asked_at = pace->looked_at = now();
 }
 
+void fs_pace_change(fs_pace *pace)
+{
+    if (pace->round > FIRST_ROUND)
+        pace->round = FIRST_ROUND;
+}
+
 int64_t fs_pace_round(const fs_pace *pace) { return pace->ask ? pace->round : INT64_MAX; }
 
 static void ask(fs_pace *pace)

@@ -19,6 +19,9 @@ typedef struct {
 
 void fs_pace_begin(fs_pace *pace, const fs_call *call);
 
+/* Work of another kind follows, maybe slower than the last. */
+void fs_pace_change(fs_pace *pace);
+
 /* Elements of work that each thread may do before fs_pace_stops() is called again. */
 int64_t fs_pace_round(const fs_pace *pace);
 

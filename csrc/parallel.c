@@ -1,5 +1,6 @@
 #include "parallel.h"
 #include "fastsoftmax.h"
+#include "lock.h"
 #include "portable.h"
 
 #ifdef _OPENMP
@@ -55,15 +56,16 @@ static int runtime_maximum(void)
 #endif
 }
 
+/* What the caller, the context manager or the setting says, or 0. */
+static int wanted(int asked)
+{
+    return asked > 0 ? asked : wanted_by_thread > 0 ? wanted_by_thread : wanted_by_all;
+}
+
 int fs_threads_resolve(int asked)
 {
-    if (asked > 0)
-        return asked;
-    if (wanted_by_thread > 0)
-        return wanted_by_thread;
-    if (wanted_by_all > 0)
-        return wanted_by_all;
-    return runtime_maximum();
+    const int number = wanted(asked);
+    return number > 0 ? number : runtime_maximum();
 }
 
 int fs_openmp_version(void)
@@ -101,16 +103,45 @@ static void run_share(const fs_round *round, int thread)
                     end - first > round->step ? first + round->step : end);
 }
 
+#ifdef _OPENMP
+/* Threads of Python that call at the same time share the processors, each time anew, unless someone
+ * has said how many threads a call is to have. */
+static fs_lock lock = FS_LOCK_INIT;
+static int calls_now = 0;
+
+static int count_calls(int change)
+{
+    fs_lock_take(&lock);
+    const int calls = calls_now += change;
+    fs_lock_leave(&lock);
+    return calls;
+}
+
+static int team_of(const fs_round *round, int calls)
+{
+    if (calls == 1 || omp_was_told || wanted(round->work->asked) > 0)
+        return round->threads;
+    const int fair = runtime_maximum() / calls;
+    return fair < 1 ? 1 : fair < round->threads ? fair : round->threads;
+}
+
+static void run_team(const fs_round *round, int team)
+{
+#pragma omp parallel num_threads(team)
+    {
+        /* the runtime may grant fewer threads than asked for: each then takes several shares */
+        for (int i = omp_get_thread_num(); i < round->threads; i += omp_get_num_threads())
+            run_share(round, i);
+    }
+}
+#endif
+
 static void run_round(const fs_round *round)
 {
 #ifdef _OPENMP
     if (round->threads > 1 && !forked && !omp_in_parallel()) {
-#pragma omp parallel num_threads(round->threads)
-        {
-            /* the runtime may grant fewer threads than asked for: each then takes several shares */
-            for (int i = omp_get_thread_num(); i < round->threads; i += omp_get_num_threads())
-                run_share(round, i);
-        }
+        run_team(round, team_of(round, count_calls(1)));
+        count_calls(-1);
         return;
     }
 #else
@@ -125,6 +156,9 @@ int fs_parallel(fs_pace *pace, int threads, const fs_work *work, fs_task *task, 
     fs_round round = {work, task, context, threads, 0, 0};
     const int64_t grains = (work->units + work->grain - 1) / work->grain;
     const int64_t longest = (grains + threads - 1) / threads * work->grain;
+    if (fs_pace_stops(pace, 0))
+        return 0;
+    fs_pace_change(pace);
     for (; round.begin < longest; round.begin += round.step) {
         const int64_t left = longest - round.begin, step = fs_pace_round(pace) / work->elements;
         round.step = step < 1 ? 1 : step < left ? step : left;

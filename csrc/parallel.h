@@ -6,6 +6,7 @@
 /* Units of work, in grains that one thread does, of so many elements each. */
 typedef struct {
     int64_t units, grain, elements;
+    int asked; /* threads that the caller named; 0: none, and calls at the same time share */
 } fs_work;
 
 /* Units first to last, as the thread of that number. */

@@ -60,18 +60,6 @@ fs_kernel *fs_cols_kernel_of(const fs_kernels *kernels, fs_op op, int mixed)
     }
 }
 
-const fs_split_kernel *fs_split_kernel_of(const fs_kernels *kernels, fs_op op)
-{
-    switch (op) {
-    case FS_SOFTMAX: return &kernels->softmax_split;
-    case FS_LOG_SOFTMAX: return &kernels->log_softmax_split;
-    case FS_LOGSUMEXP: return &kernels->logsumexp_split;
-    case FS_CROSS_ENTROPY: return &kernels->cross_entropy_split;
-    case FS_CROSS_ENTROPY_GRAD: return &kernels->cross_entropy_grad_split;
-    default: return 0;
-    }
-}
-
 int fs_writes_rows(fs_op op)
 {
     return op != FS_LOGSUMEXP && op != FS_CROSS_ENTROPY && op != FS_NLL && op != FS_STATE;
@@ -126,12 +114,20 @@ static void plan_cols(fs_plan *p)
     p->gather_x = p->gather_other = p->gather_y = 0;
 }
 
-/* Fewer huge rows than threads, and rows that take long, go in pieces, one row after another. */
+/* Whether a row has the same bits in pieces: all it is reduced to is the state that merges. */
+static int is_same_in_pieces(const fs_plan *p)
+{
+    const fs_op op = p->call->op;
+    return !p->mixed && op != FS_NLL && op != FS_SOFTMAX_BACKWARD && op != FS_LOG_SOFTMAX_BACKWARD;
+}
+
+/* Rows that take long, and fewer huge rows than threads, go in pieces, one row after another. */
 static int goes_in_pieces(const fs_plan *p, int64_t threads)
 {
-    const int few = p->layout.rows < threads && !p->gather_x && !p->gather_y;
-    return (few || p->call->n >= LONG_ROW) && p->pieces.pieces > 1 && !p->mixed && !p->cols &&
-           fs_split_kernel_of(p->kernels, p->call->op);
+    const int few = p->layout.rows < threads && !p->gather_x && !p->gather_y &&
+                    is_same_in_pieces(p);
+    return (few || p->call->n >= LONG_ROW) && p->pieces.count > 1 && !p->cols &&
+           !fs_picks(p->call);
 }
 
 /* How many threads the work pays for. */
@@ -140,13 +136,14 @@ static int plan_threads(fs_plan *p)
     const fs_call *call = p->call;
     const int64_t work = p->layout.rows * (fs_picks(call) ? 1 : call->n) / FS_THREAD_ELEMENTS;
     p->split = 0;
+    p->pieces.count = (call->n + p->kernels->piece - 1) / p->kernels->piece;
     if (work < 2)
         return 1;
     const int64_t threads = at_most(fs_threads_resolve(call->threads), work);
-    p->pieces.pieces = (call->n + p->kernels->piece - 1) / p->kernels->piece;
     if (goes_in_pieces(p, threads)) {
-        p->split = (int)at_most(threads, p->pieces.pieces);
+        p->split = (int)at_most(threads, p->pieces.count);
         p->tile = 1;
+        p->keep = 0;
         return 1;
     }
     return (int)at_most(threads, p->chunks);

@@ -28,7 +28,7 @@ typedef struct {
     int stream;         /* the result goes past the caches */
     int keep;           /* rows keep their terms */
     int split;          /* threads that share a row; 0: rows are not taken in pieces */
-    fs_split_row pieces;
+    fs_pieces pieces;
     fs_pace pace;
     int threads;
     int64_t chunk;      /* rows a chunk */
@@ -49,7 +49,7 @@ typedef struct {
 
 void fs_plan_make(fs_plan *p, const fs_call *call);
 
-/* What the plan needs beside the call's arrays. 0: no memory. */
+/* What the plan needs beside the call's arrays. 0: no memory, or the call has been ended. */
 int fs_plan_allocate(fs_plan *p);
 void fs_plan_free(fs_plan *p);
 
@@ -63,8 +63,6 @@ fs_kernel *fs_kernel_of(const fs_kernels *kernels, fs_op op, int mixed);
 fs_kernel *fs_cols_kernel_of(const fs_kernels *kernels, fs_op op, int mixed);
 int64_t fs_cols_rows(const fs_kernels *kernels, int64_t n, int64_t size);
 int fs_pays_side_by_side(const fs_kernels *kernels, int64_t rows, int64_t n);
-/* The kernels that take a row in pieces, or 0. */
-const fs_split_kernel *fs_split_kernel_of(const fs_kernels *kernels, fs_op op);
 
 static inline int64_t at_most(int64_t a, int64_t b) { return a < b ? a : b; }
 static inline int64_t at_least(int64_t a, int64_t b) { return a > b ? a : b; }

@@ -49,6 +49,18 @@ def test_several_processes(client, rng):
     assert len(client.run(os.getpid)) == 2
 
 
+def threads_started():
+    before = len(os.listdir("/proc/self/task"))
+    fastsoftmax.softmax(np.zeros((500, 640)))
+    return fastsoftmax.get_num_threads(), len(os.listdir("/proc/self/task")) - before
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/task"), reason="counts threads as Linux does")
+def test_calls_in_a_worker_start_no_threads(client):
+    """Dask tells its workers OMP_NUM_THREADS=1: what runs at the same time are its own threads."""
+    assert set(client.run(threads_started).values()) == {(1, 0)}
+
+
 def test_a_label_out_of_range_names_itself(client):
     loss = ours.cross_entropy(da.zeros((4, 6), chunks=(2, 3)), np.array([0, 1, 6, 2]))
     with pytest.raises(IndexError, match=r"targets\[0\]: label 6"):

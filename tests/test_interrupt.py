@@ -4,6 +4,9 @@ Arrays whose rows are one row in memory make calls of a thousand gigabytes, whic
 """
 
 import contextlib
+import ctypes
+import mmap
+import os
 import signal
 import subprocess
 import sys
@@ -12,11 +15,11 @@ import time
 
 import numpy as np
 import pytest
-from conftest import same_bits
+from conftest import assert_exact, in_units_of, same_bits
 from numpy.lib.stride_tricks import as_strided
 
 import fastsoftmax as fs
-from fastsoftmax import _validate
+from fastsoftmax import _validate, reference
 from fastsoftmax._backend import LOG_SOFTMAX, LOGSUMEXP, SOFTMAX, core
 
 pytestmark = [
@@ -24,6 +27,7 @@ pytestmark = [
     pytest.mark.skipif(core.isas() == ["reference"], reason="NumPy answers between its functions"),
 ]
 
+WIDE = np.longdouble
 WORK = 1 << 38  # elements
 LATE = 5.0  # seconds: not what is promised, but far below what the whole call takes
 
@@ -234,7 +238,122 @@ def test_copies_can_be_interrupted():
     assert time.perf_counter() - began < LATE
 
 
-# --- rows that go in pieces so that they can be interrupted ---
+# --- one row that takes long goes in pieces, and is interrupted between them ---
+
+SHORT = 1 << 25  # bytes that are there
+ENDLESS = 1 << 33  # elements of a row
+
+
+@contextlib.contextmanager
+def endless(count):
+    """A row of ENDLESS elements, so many times: the same memory, mapped over and over."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.mmap.restype = ctypes.c_void_p
+    libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int,
+                          ctypes.c_int, ctypes.c_long]  # fmt: skip
+    libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+    size, failed, maps, rows = 4 * ENDLESS, ctypes.c_void_p(-1).value, [], []
+    nothing = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x4000  # without a reserve
+    try:
+        for _ in range(count):
+            place = libc.mmap(None, size, 0, nothing, -1, 0)
+            if place == failed:
+                pytest.skip("this system grants no addresses that it has no memory for")
+            maps.append(place)
+            file = os.memfd_create("row")
+            os.ftruncate(file, SHORT)
+            for at in range(place, place + size, SHORT):
+                got = libc.mmap(at, SHORT, mmap.PROT_READ | mmap.PROT_WRITE,
+                                mmap.MAP_SHARED | 0x10, file, 0)  # fmt: skip
+                assert got == at
+            os.close(file)
+            row = np.frombuffer((ctypes.c_char * size).from_address(place), np.float32)
+            row[: SHORT // 4] = np.linspace(-3, 3, SHORT // 4)
+            rows.append(row[None])
+        yield rows
+    finally:
+        for place in maps:
+            libc.munmap(place, size)
+
+
+def one_loss(x, other=None, nll=False, grad=None, **options):
+    targets = np.array([3]) if other is None else other
+    return lambda threads: core.cross_entropy(x, 1, targets, reduction="sum", grad=grad, nll=nll,
+                                              threads=threads, **options)  # fmt: skip
+
+
+def one_state(x):
+    return np.array([[4.0, 3.0, 0.5, 0.0]])
+
+
+ONE_ROW = {
+    "softmax": lambda x, y: lambda k: core.unary(SOFTMAX, x, y, 1, k),
+    "log_softmax": lambda x, y: lambda k: core.unary(LOG_SOFTMAX, x, y, 1, k),
+    "logsumexp": lambda x, y: lambda k: core.unary(LOGSUMEXP, x, np.empty(1, x.dtype), 1, k),
+    "cross_entropy": lambda x, y: one_loss(x),
+    "gradient": lambda x, y: one_loss(x, grad=y, z_loss=1e-3),
+    "smoothed": lambda x, y: one_loss(x, label_smoothing=0.1),
+    "smoothed gradient": lambda x, y: one_loss(x, label_smoothing=0.1, grad=y),
+    "soft gradient": lambda x, y: one_loss(x, x, grad=y),
+    "ignored, smoothed": lambda x, y: one_loss(x, label_smoothing=0.1, grad=y, ignore_index=3),
+    "nll_loss": lambda x, y: one_loss(x, x, nll=True),
+    "softmax_backward": lambda x, y: lambda k: core.backward(SOFTMAX, x, x, y, 1, k),
+    "log_softmax_backward": lambda x, y: lambda k: core.backward(LOG_SOFTMAX, x, x, y, 1, k),
+    "state": lambda x, y: lambda k: core.state(x, one_state(x), 1, k),
+    "softmax, given": lambda x, y: lambda k: core.given(SOFTMAX, x, one_state(x), y, 1, k),
+    "log_softmax, given": lambda x, y: lambda k: core.given(LOG_SOFTMAX, x, one_state(x), y, 1, k),
+}
+
+
+@pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="maps memory as Linux does")
+def test_one_row_is_not_waited_for():
+    """Half a minute's row, whole calls more: none of them is finished first."""
+    with endless(2) as (x, y):
+        for threads in (1, 2):
+            for way in ONE_ROW:
+                began = time.perf_counter()
+                with alarm(ring, 0.03), pytest.raises(Rung):
+                    ONE_ROW[way](x, y)(threads)
+                assert time.perf_counter() - began < LATE, way
+
+
+@pytest.fixture(scope="module")
+def long_row():
+    rng = np.random.default_rng(5)
+    x = rng.normal(size=(1, (1 << 23) + 77)).astype(np.float32)
+    return x, fs.softmax(x)
+
+
+WHOLE = {
+    "strided": lambda x, p: fs.softmax(np.asfortranarray(np.concatenate([x, x]))[:1]),
+    "gradient out of range": lambda x, p: fs.cross_entropy_with_grad(x, [7], grad_output=1e-80),
+    "weighted": lambda x, p: fs.cross_entropy_with_grad(
+        x, [7], label_smoothing=0.1, weight=np.linspace(1, 2, x.shape[1])),
+    "soft, out of order": lambda x, p: fs.cross_entropy_with_grad(x[:, ::-1], p[:, ::-1]),
+    "huge logits": lambda x, p: fs.log_softmax(x * 1e7),
+    "backward": lambda x, p: fs.log_softmax_backward(x, p),
+    "ends of states": lambda x, p: fs.OnlineSoftmax().update(x).log_softmax(x),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("way", WHOLE)
+def test_wherever_it_is_ended_the_next_call_is_right(way, long_row):
+    """Ended at the first question, at the second, and so on."""
+    expected = WHOLE[way](*long_row)
+    left = []
+
+    def handler(number, frame):
+        if left and left.pop() == 0:
+            raise Rung
+
+    for questions in range(4):
+        left[:] = range(questions + 1)
+        with alarm(handler, 0.002, 0.002), contextlib.suppress(Rung):
+            WHOLE[way](*long_row)
+            break  # it was through before that
+    result = WHOLE[way](*long_row)
+    results, wanted = (a if isinstance(a, tuple) else (a,) for a in (result, expected))
+    assert all(same_bits(a, b) for a, b in zip(results, wanted, strict=True))
 
 
 def test_long_rows_have_the_same_bits_however_they_lie(rng):
@@ -248,7 +367,43 @@ def test_long_rows_have_the_same_bits_however_they_lie(rng):
         assert same_bits(function(plain, threads=1), expected)
         assert same_bits(function(x, threads=1), expected)
         assert same_bits(function(x, threads=2), expected)
-    for scale in (1.0, 1e-80):
-        expected = fs.cross_entropy_with_grad(plain[None], [n - 3], grad_output=scale)
-        loss, _ = fs.cross_entropy_with_grad(x[None], [n - 3], grad_output=scale, out=grad[None])
+    for function in (fs.softmax_backward, fs.log_softmax_backward):
+        expected = function(plain, plain, threads=2)
+        assert same_bits(function(plain, x, threads=1), expected)
+        assert same_bits(function(np.stack([x, x]), np.stack([x, x]), threads=2)[1], expected)
+    for options in ({}, {"grad_output": 1e-80}, {"label_smoothing": 0.1, "z_loss": 1e-3}):
+        expected = fs.cross_entropy_with_grad(plain[None], [n - 3], threads=1, **options)
+        loss, _ = fs.cross_entropy_with_grad(x[None], [n - 3], out=grad[None], **options)
         assert same_bits(loss, expected[0]) and same_bits(grad[None], expected[1])
+
+
+LOSSES = {
+    "smoothed": lambda fs, x, p: fs.cross_entropy_with_grad(
+        x, [5], label_smoothing=0.1, z_loss=0.1),
+    "soft": lambda fs, x, p: fs.cross_entropy_with_grad(x, p),
+    "nll_loss": lambda fs, x, p: (fs.nll_loss(x, p),),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("way", LOSSES)
+def test_long_rows_keep_the_bounds(way, rng):
+    x = rng.normal(0, 3, (1, (1 << 22) + 77)).astype(np.float32)
+    p = fs.softmax(x[:, ::-1])
+    loss, *grad = LOSSES[way](fs, x, p)
+    exact, *exact_grad = LOSSES[way](reference, x.astype(WIDE), p.astype(WIDE))
+    name = "nll_loss" if way == "nll_loss" else "cross_entropy"
+    assert_exact(name, loss, exact, np.abs(x).max() if name == "nll_loss" else None)
+    q = p if way == "soft" else 0.1 / x.size
+    for a, b in zip(grad, exact_grad, strict=True):  # p * sum(q) - q: in ULP of the larger
+        assert in_units_of(a, b, np.maximum(np.abs(b + q), q)).max() <= 2.5
+
+
+@pytest.mark.parametrize("function", ["softmax_backward", "log_softmax_backward"])
+def test_gradients_through_long_rows_are_right(function, rng):
+    x = rng.normal(0, 3, (1, (1 << 22) + 77)).astype(np.float32)
+    y = fs.softmax(x) if function == "softmax_backward" else fs.log_softmax(x)
+    dy = rng.normal(size=x.shape).astype(np.float32)
+    exact = getattr(reference, function)(dy.astype(WIDE), y.astype(WIDE))
+    result = getattr(fs, function)(dy, y)
+    terms = np.abs(y * dy) if function == "softmax_backward" else np.abs(dy)
+    assert in_units_of(result, exact, np.maximum(np.abs(exact), terms)).max() <= 2.5

@@ -1,8 +1,10 @@
 """Threads of Python, forks, and limits that others set, each in a process of its own."""
 
+import contextlib
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -210,6 +212,38 @@ def test_affinity_is_followed():
     assert run("print(fs.get_num_threads())", ["taskset", "-c", first]) == ["1"]
 
 
+@contextlib.contextmanager
+def cgroup(quota, period):
+    """A group of processes with a quota, made as the kernel at hand has them; needs root."""
+    folders = [Path("/sys/fs/cgroup", name) for name in ("cpu", "cpu,cpuacct", "")]
+    parent = next((f for f in folders if (f / "cpu.cfs_quota_us").exists()), folders[-1])
+    group = parent / f"fastsoftmax-{os.getpid()}"
+    try:
+        group.mkdir()
+    except OSError as error:
+        pytest.skip(f"no group can be made here: {error}")
+    try:
+        if (group / "cpu.cfs_quota_us").exists():
+            (group / "cpu.cfs_period_us").write_text(str(period))
+            (group / "cpu.cfs_quota_us").write_text(str(quota))
+        elif (group / "cpu.max").exists():
+            (group / "cpu.max").write_text(f"{quota} {period}")
+        else:
+            pytest.skip("the groups here have no quotas")
+        yield group
+    finally:
+        group.rmdir()
+
+
+@linux
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="one processor, quota or not")
+def test_the_quota_of_a_cgroup_is_followed():
+    with cgroup(70000, 100000) as group:
+        enter = ["sh", "-c", f'echo $$ > "{group}/cgroup.procs" && exec "$@"', "sh"]
+        assert run("print(fs.get_num_threads())", enter) == ["1"]
+        assert run("print(fs.get_num_threads())", enter, FASTSOFTMAX_NUM_THREADS="2") == ["2"]
+
+
 LIMITED = """
 import threadpoolctl
 found = threadpoolctl.ThreadpoolController().select(user_api="openmp").info()
@@ -232,6 +266,82 @@ print(len(found) > 0, inside, right, before == after)
 def test_threadpoolctl_finds_and_limits_and_nothing_of_others_is_changed():
     pytest.importorskip("threadpoolctl")
     assert run(LIMITED) == ["True", "1", "True", "True"]
+
+
+POOLED = """
+import concurrent.futures, time
+def running():
+    count = 0
+    for task in os.listdir("/proc/self/task"):
+        try:
+            with open(f"/proc/self/task/{task}/stat") as file:
+                count += file.read().rpartition(")")[2].split()[0] == "R"
+        except OSError:
+            pass
+    return count
+large = np.zeros((4000, 1000), np.float32)
+def load(until):
+    out = np.empty_like(large)
+    while time.monotonic() < until:
+        fs.softmax(large, out=out, threads=named)
+def load_of(callers):
+    with concurrent.futures.ThreadPoolExecutor(callers) as pool:
+        until = time.monotonic() + 1.5
+        jobs = [pool.submit(load, until) for _ in range(callers)]
+        time.sleep(0.2)
+        counts = []
+        while time.monotonic() < until - 0.1:
+            time.sleep(0.005)
+            counts.append(running() - 1)  # who counts is running
+        for job in jobs: job.result()
+    return sum(counts) / len(counts)
+allowed = fs.show_config("dicts")["threads"]["allowed"]
+named = None
+print(load_of(3) / 3)
+named = 3
+print(load_of(3) / 3)
+"""
+
+
+@linux
+@threaded
+@pytest.mark.skipif(not compiled, reason="the reference has no threads")
+def test_a_pool_of_threads_shares_the_processors():
+    """Three at once have a thread each, not all processors each, unless they ask for more."""
+    shared, named = map(float, run(POOLED))
+    assert shared < 1.2
+    assert named > 1.3
+
+
+PROCESSES = """
+import concurrent.futures, multiprocessing as mp, pathlib, tempfile
+folder = tempfile.mkdtemp()
+pathlib.Path(folder, "job.py").write_text('''
+import os, numpy as np, fastsoftmax as fs
+def work(n):
+    before = len(os.listdir("/proc/self/task"))
+    assert fs.softmax(np.zeros((500, 640)))[1, 1] == 1 / np.float64(640)
+    return len(os.listdir("/proc/self/task")) - before
+''')
+sys.path.insert(0, folder)
+os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)
+import job
+for limit in limits:
+    with concurrent.futures.ProcessPoolExecutor(
+            2, mp.get_context(method), initializer=fs.set_num_threads, initargs=(limit,)) as pool:
+        print(max(pool.map(job.work, range(4))))
+"""
+
+
+@linux
+@threaded
+@pytest.mark.parametrize(
+    ("method", "limits"), [("fork", (None, 1)), ("forkserver", (1,)), ("spawn", (1,))]
+)
+def test_a_pool_of_processes_starts_no_thread(method, limits):
+    """Forked workers by themselves; others, which cannot know how many they are, if told so."""
+    told = f"method, limits = {method!r}, {limits!r}\n"
+    assert run(told + PROCESSES) == ["0"] * len(limits)
 
 
 JOBLIB = """

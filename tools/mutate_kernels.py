@@ -104,10 +104,12 @@ MUTATIONS = {
          r"j + 1 < n; j += COLUMNS) {\n\1"),
     ],
     "a row on several threads: its last piece is not joined": [
-        ("kernels/split.inc.h", r"i < split->pieces; i\+\+", "i + 1 < split->pieces; i++"),
+        ("kernels/pieces.inc.h", r"(int64_t i = 1; i) < pieces->count; i\+\+",
+         r"\1 + 1 < pieces->count; i++"),
     ],
     "a row on several threads: the target's piece forgets where it is": [
-        ("kernels/split.inc.h", r"inside \? row\.target - begin : NO_PIVOT", "NO_PIVOT"),
+        ("kernels/pieces.inc.h", r"index < begin \+ n \? index - begin",
+         "index < begin + n ? NO_PIVOT"),
     ],
     "blocks joined without their powers of two": [
         ("kernels/sweep.inc.h", r"wide_scale\(b->sum, power_of_two\(.*\)\)\);", "b->sum);"),

@@ -40,23 +40,76 @@ FS_INLINE v_t softmax_dx(v_t dy, v_t y, two_vectors sum)
     return v_mul(y, v_sub(v_sub(dy, sum.high), sum.low));
 }
 
+typedef struct { const real *a, *b; } products_job;
+
+static void products_of_piece(const void *job, int64_t begin, int64_t n, fs_piece *result)
+{
+    const products_job *of = job;
+    const wide sum = sum_products(of->a + begin, from(of->b, begin), n);
+    memcpy(result, &sum, sizeof sum);
+}
+
+FS_INLINE wide products_of_row(const fs_rows *rows, const real *a, const real *b)
+{
+    const products_job job = {a, b};
+    wide sum = {0.0, 0.0}, next;
+    if (!rows->pieces)
+        return sum_products(a, b, rows->n);
+    if (!each_piece(rows, products_of_piece, &job))
+        return sum;
+    for (int64_t i = 0; i < rows->pieces->count; i++) {
+        memcpy(&next, &rows->pieces->results[i], sizeof next);
+        sum = wide_add(sum, next);
+    }
+    return sum;
+}
+
+/* A row of either function, once its sum is known. */
+typedef struct {
+    const real *dy, *y;
+    real *dx;
+    two_vectors sum;
+    two_powers lift;
+    exp_scale scale;
+} backward_row;
+
+FS_INLINE backward_row begin_backward(const fs_rows *rows, int64_t i)
+{
+    backward_row row;
+    row.dy = (const real *)rows->x + i * rows->x_step;
+    row.y = (const real *)rows->other + i * rows->other_step;
+    row.dx = (real *)rows->y + i * rows->y_step;
+    return row;
+}
+
+static void softmax_dx_piece(const void *job, int64_t begin, int64_t n, fs_piece *result)
+{
+    const backward_row *row = job;
+    const real *dy = row->dy + begin, *y = row->y + begin;
+    real *dx = row->dx + begin;
+    const two_vectors sum = row->sum;
+    const v_t zero = v_set1(0);
+    int64_t j = 0;
+    (void)result;
+    for (; j + V_LANES <= n; j += V_LANES)
+        v_store(dx + j, softmax_dx(v_load(dy + j), v_load(y + j), sum));
+    if (j < n) {
+        const int64_t left = n - j;
+        const v_t part = softmax_dx(v_load_part(dy + j, left, zero),
+                                    v_load_part(y + j, left, zero), sum);
+        v_store_part(dx + j, part, left);
+    }
+}
+
 static void softmax_backward_rows(const fs_rows *rows)
 {
     for (int64_t i = 0; i < rows->rows; i++) {
-        const real *dy = (const real *)rows->x + i * rows->x_step;
-        const real *y = (const real *)rows->other + i * rows->other_step;
-        real *dx = (real *)rows->y + i * rows->y_step;
-        const two_vectors sum = split_wide(sum_products(dy, y, rows->n));
-        const v_t zero = v_set1(0);
-        int64_t j = 0;
-        for (; j + V_LANES <= rows->n; j += V_LANES)
-            v_store(dx + j, softmax_dx(v_load(dy + j), v_load(y + j), sum));
-        if (j < rows->n) {
-            const int64_t left = rows->n - j;
-            const v_t part = softmax_dx(v_load_part(dy + j, left, zero),
-                                        v_load_part(y + j, left, zero), sum);
-            v_store_part(dx + j, part, left);
-        }
+        backward_row row = begin_backward(rows, i);
+        row.sum = split_wide(products_of_row(rows, row.dy, row.y));
+        if (rows->pieces)
+            each_piece(rows, softmax_dx_piece, &row);
+        else
+            softmax_dx_piece(&row, 0, rows->n, 0);
     }
 }
 
@@ -68,27 +121,41 @@ FS_INLINE v_t log_softmax_dx(v_t dy, v_t y, two_vectors sum, two_powers lift,
     return v_fnma(term, sum.high, v_fnma(term, sum.low, dy));
 }
 
+static void log_softmax_dx_piece(const void *job, int64_t begin, int64_t n, fs_piece *result)
+{
+    const backward_row *row = job;
+    const real *dy = row->dy + begin, *y = row->y + begin;
+    real *dx = row->dx + begin;
+    const two_vectors sum = row->sum;
+    const two_powers lift = row->lift;
+    const exp_scale scale = row->scale;
+    const v_t zero = v_set1(0);
+    int64_t j = 0;
+    (void)result;
+    for (; j + V_LANES <= n; j += V_LANES)
+        v_store(dx + j, log_softmax_dx(v_load(dy + j), v_load(y + j), sum, lift, &scale));
+    if (j < n) {
+        const int64_t left = n - j;
+        const v_t part = log_softmax_dx(v_load_part(dy + j, left, zero),
+                                        v_load_part(y + j, left, zero), sum, lift, &scale);
+        v_store_part(dx + j, part, left);
+    }
+}
+
 static void log_softmax_backward_rows(const fs_rows *rows)
 {
     for (int64_t i = 0; i < rows->rows; i++) {
-        const real *dy = (const real *)rows->x + i * rows->x_step;
-        const real *y = (const real *)rows->other + i * rows->other_step;
-        real *dx = (real *)rows->y + i * rows->y_step;
-        const int64_t K = binary_exponent(block_max(y, rows->n));
-        const exp_scale scale = exp_scale_for(K);
-        const wide total = sum_products(dy, 0, rows->n);
+        backward_row row = begin_backward(rows, i);
+        const int64_t K = binary_exponent(max_of_row(rows, row.y));
+        const wide total = products_of_row(rows, row.dy, 0);
         const row_factor split = split_factor(total, K - HEADROOM);
-        const two_vectors sum = {v_set1(split.high), v_set1(split.low)};
-        const two_powers lift = powers_of_two(split.lift);
-        const v_t zero = v_set1(0);
-        int64_t j = 0;
-        for (; j + V_LANES <= rows->n; j += V_LANES)
-            v_store(dx + j, log_softmax_dx(v_load(dy + j), v_load(y + j), sum, lift, &scale));
-        if (j < rows->n) {
-            const int64_t left = rows->n - j;
-            const v_t part = log_softmax_dx(v_load_part(dy + j, left, zero),
-                                            v_load_part(y + j, left, zero), sum, lift, &scale);
-            v_store_part(dx + j, part, left);
-        }
+        row.scale = exp_scale_for(K);
+        row.sum.high = v_set1(split.high);
+        row.sum.low = v_set1(split.low);
+        row.lift = powers_of_two(split.lift);
+        if (rows->pieces)
+            each_piece(rows, log_softmax_dx_piece, &row);
+        else
+            log_softmax_dx_piece(&row, 0, rows->n, 0);
     }
 }

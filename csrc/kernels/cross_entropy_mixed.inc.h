@@ -15,7 +15,8 @@
  * For m = max x all terms are of one sign for ordinary weights, and nothing cancels. With a hard
  * target m = x_t spares the search for the maximum's place; its U has both signs, but
  * |a / C U| <= max(loss, a / C sum(w) (lse - x_t)), so that nothing is lost while a target's own
- * share is the larger one. Otherwise, and where anything is not finite, the maximum is taken. A
+ * share is the larger one. Otherwise, where anything is not finite, and in rows in pieces, the
+ * maximum is taken. A
  * coefficient of 0 times an infinite gap is 0. The gaps and the gradient read the row again, from
  * cache. */
 
@@ -101,7 +102,7 @@ FS_INLINE double mixed_gaps(const fs_rows *rows, const real *x, real max, int64_
 {
     double shrink = 1.0, gaps = 0.0;
     for (int attempt = 0; attempt < 2; attempt++) {
-        const mixture sums = sum_mixture(x, rows->n, max, q, (real)shrink);
+        const mixture sums = mixture_of_row(rows, x, max, q, (real)shrink);
         gaps = fma(q->slope.high, sums.D.high, q->slope.high * sums.D.low);
         if (q->base.high != 0.0)
             gaps += fma(q->base.high, sums.U.high, q->base.high * sums.U.low);
@@ -121,7 +122,7 @@ FS_INLINE void mix_by_largest(const fs_rows *rows, const real *x, int64_t t, con
 {
     wide targets;
     plan->rule = PIVOT_MAX;
-    row->state = sweep(x, rows->n, plan);
+    row->state = sweep_row(rows, x, plan);
     row->pivot = row->state.pivot_index < 0 ? 0 : row->state.pivot_index;
     const real max = row->state.max;
     const target_exp e = exp_of_target(max, plan->shift);
@@ -140,7 +141,7 @@ FS_SHARED void mix_row(const fs_rows *rows, int64_t i, const real *x, const coef
                        sweep_plan *plan, mixed_row *row)
 {
     const int64_t t = rows->target[i];
-    if (rows->other || !mix_by_target(rows, x, t, q, plan, row))
+    if (rows->other || rows->pieces || !mix_by_target(rows, x, t, q, plan, row))
         mix_by_largest(rows, x, t, q, plan, row);
 }
 
@@ -235,10 +236,27 @@ FS_SHARED void write_mixed(const mixed_swept *s)
     } else {
         write_mixed_loop(&known, 0);
     }
-    s->row.y[s->pivot] = s->at_pivot;
+    if (s->pivot >= 0)
+        s->row.y[s->pivot] = s->at_pivot;
     if (s->row.target >= 0)
         s->row.y[s->row.target] = s->row.at_target;
 }
+
+static void write_mixed_piece(const void *job, int64_t begin, int64_t n, fs_piece *result)
+{
+    mixed_swept s = *(const mixed_swept *)job;
+    (void)result;
+    s.row.x += begin;
+    s.row.y += begin;
+    s.row.n = n;
+    s.soft = from(s.soft, begin);
+    s.weight = from(s.weight, begin);
+    s.weight_low = from(s.weight_low, begin);
+    s.pivot = place_in(s.pivot, begin, n);
+    s.row.target = place_in(s.row.target, begin, n);
+    write_mixed(&s);
+}
+
 
 /* q of one class; target: 1 for a hard target's own. */
 FS_INLINE wide class_coefficient(const coefficients *q, int64_t c, double target)
@@ -331,10 +349,12 @@ static void cross_entropy_mixed_grad_rows(const fs_rows *rows)
         if (counted)
             next = mixed_grad_row(rows, i, &late);
         else
-            fill((real *)rows->y + i * rows->y_step, rows->n, 0);
+            write_zeros(rows, (real *)rows->y + i * rows->y_step);
         if (waiting)
             write_mixed(&last);
-        if (counted && !wait)
+        if (counted && rows->pieces)
+            each_piece(rows, write_mixed_piece, &next);
+        else if (counted && !wait)
             write_mixed(&next);
         waiting = counted && wait;
         if (waiting)

@@ -13,6 +13,7 @@
 #include "extremes.inc.h"
 #include "block.inc.h"
 #include "sweep.inc.h"
+#include "pieces.inc.h"
 #include "scale.inc.h"
 #include "softmax.inc.h"
 #include "logsumexp.inc.h"
@@ -22,7 +23,6 @@
 #include "cross_entropy_mixed.inc.h"
 #include "nll.inc.h"
 #include "backward.inc.h"
-#include "split.inc.h"
 #include "state.inc.h"
 #if V_LANES > 1
 #include "../math/finish_lanes.inc.h"
@@ -68,9 +68,4 @@ const fs_kernels FS_INSTANCE = {
     IF_LANES(cross_entropy_mixed_cols),
     IF_LANES(cross_entropy_mixed_grad_cols),
     PIECE,
-    {reduce_all, end_softmax, write_terms_piece},
-    {reduce_but_largest, end_log_softmax, write_logs_piece},
-    {reduce_but_largest, end_logsumexp, 0},
-    {reduce_but_target, end_cross_entropy, 0},
-    {reduce_but_target, end_cross_entropy, write_terms_piece},
 };

@@ -44,6 +44,26 @@ FS_SHARED void write_logs(const logs_row *row)
         write_logs_to(row, 0);
 }
 
+static void write_logs_piece(const void *job, int64_t begin, int64_t n, fs_piece *result)
+{
+    logs_row row = *(const logs_row *)job;
+    (void)result;
+    row.x += begin;
+    row.y += begin;
+    row.n = n;
+    write_logs(&row);
+    if (row.stream)
+        v_stream_end();
+}
+
+FS_INLINE void write_logs_row(const fs_rows *rows, const logs_row *row)
+{
+    if (rows->pieces)
+        each_piece(rows, write_logs_piece, row);
+    else
+        write_logs(row);
+}
+
 /* Rows are written one row late, as in scale.inc.h, if this one and the last stay in the second-level cache. */
 #define LATE_LOGS_BLOCKS 16
 
@@ -60,7 +80,7 @@ static void log_softmax_rows(const fs_rows *rows)
         plan.known = &own;
         plan.late = late && i > 0 && !rows->stream ? &before : 0;
         next = extremes_of_row(rows, i + 1, PIVOT_MAX);
-        const row_state state = sweep(x, rows->n, &plan);
+        const row_state state = sweep_row(rows, x, &plan);
         last.written = before.written;
         if (late && i > 0)
             write_logs(&last);
@@ -68,7 +88,7 @@ static void log_softmax_rows(const fs_rows *rows)
                              log_ratio(&state, plan.shift));
         last.stream = rows->stream;
         if (!late)
-            write_logs(&last);
+            write_logs_row(rows, &last);
     }
     if (late && rows->rows > 0)
         write_logs(&last);

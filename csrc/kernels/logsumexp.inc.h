@@ -15,25 +15,8 @@ FS_SHARED wide log_ratio(const row_state *state, real shift)
                         state->K - HEADROOM + e.exponent);
 }
 
-/* Beside +inf a NaN does not show in the sum, which is NaN by then. */
-FS_INLINE int holds_nan(const real *x, int64_t n)
-{
-    for (int64_t j = 0; j < n; j++)
-        if (x[j] != x[j])
-            return 1;
-    return 0;
-}
-
 /* In float32 the low part is far below what the result is rounded to. */
 FS_INLINE double plus_ratio(double max, wide ratio)
 {
     return FS_F64 ? plus_wide(max, ratio) : max + ratio.high;
-}
-
-FS_INLINE double logsumexp_of(const real *x, int64_t n, const row_state *state, real shift)
-{
-    const double max = (double)state->max;
-    if (max - max == 0)
-        return plus_ratio(max, log_ratio(state, shift));
-    return holds_nan(x, n) ? NAN : max;
 }

@@ -237,3 +237,42 @@ FS_SHARED mixture sum_mixture(const real *x, int64_t n, real pivot, const coeffi
     }
     return mixture_loop(&m, x, q, n);
 }
+
+/* --- of a row that may be long --- */
+
+typedef struct {
+    const real *x;
+    const coefficients *q;
+    real pivot, shrink;
+} mixture_job;
+
+FS_INLINE const real *from(const real *p, int64_t begin) { return p ? p + begin : 0; }
+
+static void mixture_of_piece(const void *job, int64_t begin, int64_t n, fs_piece *result)
+{
+    const mixture_job *of = job;
+    coefficients q = *of->q;
+    q.soft = from(q.soft, begin);
+    q.weight = from(q.weight, begin);
+    q.weight_low = from(q.weight_low, begin);
+    const mixture sums = sum_mixture(of->x + begin, n, of->pivot, &q, of->shrink);
+    memcpy(result, &sums, sizeof sums);
+}
+
+FS_SHARED mixture mixture_of_row(const fs_rows *rows, const real *x, real pivot,
+                                 const coefficients *q, real shrink)
+{
+    const mixture_job job = {x, q, pivot, shrink};
+    mixture sums = {{0.0, 0.0}, {0.0, 0.0}, {0.0, 0.0}}, next;
+    if (!rows->pieces)
+        return sum_mixture(x, rows->n, pivot, q, shrink);
+    if (!each_piece(rows, mixture_of_piece, &job))
+        return sums;
+    for (int64_t i = 0; i < rows->pieces->count; i++) {
+        memcpy(&next, &rows->pieces->results[i], sizeof next);
+        sums.T = wide_add(sums.T, next.T);
+        sums.D = wide_add(sums.D, next.D);
+        sums.U = wide_add(sums.U, next.U);
+    }
+    return sums;
+}

@@ -2,14 +2,6 @@
  * (For a label it is one number, which the driver picks out.) A coefficient of 0 times an infinite
  * log-probability is 0; NaN shows, whatever its coefficient. */
 
-FS_SHARED int any_nan(const real *x, int64_t n)
-{
-    int found = 0;
-    for (int64_t j = 0; j < n; j++)
-        found |= x[j] != x[j];
-    return found;
-}
-
 static void nll_soft_rows(const fs_rows *rows)
 {
     for (int64_t i = 0; i < rows->rows; i++) {
@@ -17,6 +9,6 @@ static void nll_soft_rows(const fs_rows *rows)
         const coefficients q = row_coefficients(rows, i);
         wide targets;
         const double loss = mixed_gaps(rows, x, 0, 0, 0.0, &q, &targets); /* -x: the gap to 0 */
-        rows->value[i] = any_nan(x, rows->n) ? NAN : loss;
+        rows->value[i] = row_holds_nan(rows, x) ? NAN : loss;
     }
 }

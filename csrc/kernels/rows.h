@@ -7,7 +7,9 @@
 
 enum { FS_TILE = 128 }; /* rows a kernel call, at most */
 
-typedef struct {
+typedef struct fs_pieces fs_pieces;
+
+typedef struct fs_rows {
     int64_t rows, n;
     const void *x;    /* logits; row i begins x_step * i elements further */
     int64_t x_step;
@@ -33,25 +35,24 @@ typedef struct {
     int keep;              /* hold the exponentials in y and scale them, instead of computing them
                               twice: for rows that stay in cache */
     int stream;            /* write y past the caches: it is larger than they are */
+    const fs_pieces *pieces; /* 0, or how to go through a row that is too long for one go */
 } fs_rows;
 
 typedef void fs_kernel(const fs_rows *rows);
 
-/* A huge row in pieces (split.inc.h). What an instance keeps here is its own affair. */
+/* A huge row in pieces (pieces.inc.h). What an instance keeps here is its own affair. */
 typedef struct { int64_t words[16]; } fs_piece;
 
-typedef struct {
-    int64_t pieces;
-    double shift;     /* subtracted from every logit */
-    fs_piece *states; /* one a piece */
-    fs_piece ending[2];
-} fs_split_row;
+/* What is done to `n` elements of a row from `begin` on, and what comes of it. */
+typedef void fs_piece_task(const void *job, int64_t begin, int64_t n, fs_piece *result);
 
-typedef struct {
-    void (*reduce)(const fs_rows *rows, fs_split_row *split, int64_t piece);
-    int (*end)(const fs_rows *rows, fs_split_row *split); /* 0: reduce once more, shifted */
-    void (*write)(const fs_rows *rows, const fs_split_row *split, int64_t piece); /* or 0 */
-} fs_split_kernel;
+struct fs_pieces {
+    int64_t count;
+    fs_piece *results;
+    /* Has it done to every piece, on all threads; 0 where the call has been ended meanwhile. */
+    int (*each)(void *driver, fs_piece_task *task, const void *job);
+    void *driver;
+};
 
 /* One instance: an instruction set and a dtype. */
 typedef struct {
@@ -78,11 +79,6 @@ typedef struct {
     fs_kernel *cross_entropy_mixed_cols;
     fs_kernel *cross_entropy_mixed_grad_cols;
     int64_t piece; /* elements a piece of a huge row */
-    fs_split_kernel softmax_split;
-    fs_split_kernel log_softmax_split;
-    fs_split_kernel logsumexp_split;
-    fs_split_kernel cross_entropy_split;
-    fs_split_kernel cross_entropy_grad_split;
 } fs_kernels;
 
 /* Elements of the tile for a batch of rows: transposing goes by squares of `lanes` vectors. */

@@ -88,7 +88,7 @@ FS_SHARED void finish_logsumexps(const fs_rows *rows, rows_aside *aside)
         const real max = aside->max[l], *x = (const real *)rows->x + i * rows->x_step;
         rows->value[i] = value[l];
         if (max - max != 0)
-            rows->value[i] = holds_nan(x, rows->n) ? NAN : (double)max;
+            rows->value[i] = row_holds_nan(rows, x) ? NAN : (double)max;
     }
     aside->count = 0;
 }
@@ -103,7 +103,7 @@ static void logsumexp_rows(const fs_rows *rows)
         plan.known = &own;
         next = extremes_of_row(rows, i + 1, PIVOT_MAX);
         const row_state state =
-            sweep((const real *)rows->x + i * rows->x_step, rows->n, &plan);
+            sweep_row(rows, (const real *)rows->x + i * rows->x_step, &plan);
         put_aside(&aside, i, &state, plan.shift);
         if (aside.count == V_LANES || i + 1 == rows->rows)
             finish_logsumexps(rows, &aside);
@@ -143,7 +143,7 @@ static void cross_entropy_rows(const fs_rows *rows)
         rows->value[i] = rows->lse[i] = 0.0;
         if (plan.index < 0) /* not counted */
             continue;
-        const row_state state = sweep(x, rows->n, &plan);
+        const row_state state = sweep_row(rows, x, &plan);
         put_loss_aside(rows, &aside, i, &state, plan.shift, x[plan.index]);
     }
     finish_losses(rows, &aside);
@@ -158,7 +158,7 @@ FS_INLINE swept_row grad_row(const fs_rows *rows, int64_t i, const extremes *own
     rows->value[i] = rows->lse[i] = 0.0;
     row.target = rows->target[i];
     if (row.target < 0) {
-        fill(row.y, row.n, 0);
+        write_zeros(rows, row.y);
         return row;
     }
     const real x_t = row.x[row.target]; /* y may be x */
@@ -167,7 +167,7 @@ FS_INLINE swept_row grad_row(const fs_rows *rows, int64_t i, const extremes *own
     row.plan.known = own;
     row.plan.late = write_late(rows) && last->target >= 0 && goes_beside(last) ? &before : 0;
     target_exp e = exp_of_target(x_t, 0);
-    const row_state state = sweep(row.x, row.n, &row.plan);
+    const row_state state = sweep_row(rows, row.x, &row.plan);
     if (row.plan.shift != 0)
         e = exp_of_target(x_t, row.plan.shift);
     last->written = before.written;
@@ -190,7 +190,7 @@ static void cross_entropy_grad_rows(const fs_rows *rows)
         const swept_row row = grad_row(rows, i, &own, &late, &last, &aside);
         const swept_row *ready = write_late(rows) ? &last : &row;
         if (ready->target >= 0)
-            write_swept(ready);
+            write_swept_row(rows, ready);
         last = row;
     }
     finish_losses(rows, &aside);

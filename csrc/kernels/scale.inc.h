@@ -156,6 +156,27 @@ FS_SHARED void write_swept(const swept_row *row)
         row->y[row->target] = row->at_target;
 }
 
+static void write_swept_piece(const void *job, int64_t begin, int64_t n, fs_piece *result)
+{
+    swept_row row = *(const swept_row *)job;
+    (void)result;
+    row.x += begin;
+    row.y += begin;
+    row.n = n;
+    row.target = place_in(row.target, begin, n);
+    write_swept(&row);
+    if (row.stream)
+        v_stream_end();
+}
+
+FS_INLINE void write_swept_row(const fs_rows *rows, const swept_row *row)
+{
+    if (rows->pieces)
+        each_piece(rows, write_swept_piece, row);
+    else
+        write_swept(row);
+}
+
 FS_INLINE int write_late(const fs_rows *rows) { return rows->keep && rows->n <= BLOCK; }
 
 typedef struct { FS_ALIGNED real terms[2][BLOCK]; } late_rows; /* of this row and the last */
@@ -186,4 +207,19 @@ FS_INLINE void fill(real *y, int64_t n, real value)
         v_store(y + j, values);
     for (; j < n; j++)
         y[j] = value;
+}
+
+static void fill_piece(const void *job, int64_t begin, int64_t n, fs_piece *result)
+{
+    (void)result;
+    fill((real *)(uintptr_t)job + begin, n, 0);
+}
+
+/* What a row that is not counted has for a gradient. */
+FS_INLINE void write_zeros(const fs_rows *rows, real *y)
+{
+    if (rows->pieces)
+        each_piece(rows, fill_piece, y);
+    else
+        fill(y, rows->n, 0);
 }

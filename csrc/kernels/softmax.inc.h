@@ -24,11 +24,11 @@ static void softmax_rows(const fs_rows *rows)
         next = extremes_of_row(rows, i + 1, PIVOT_NONE);
         late_row before = late_row_of(&last);
         row.plan.late = write_late(rows) && goes_beside(&last) ? &before : 0;
-        const row_state state = sweep(row.x, row.n, &row.plan);
+        const row_state state = sweep_row(rows, row.x, &row.plan);
         last.written = before.written;
         end_softmax_row(&state, &row);
         if (!write_late(rows))
-            write_swept(&row);
+            write_swept_row(rows, &row);
         else if (i > 0)
             write_swept(&last);
         last = row;

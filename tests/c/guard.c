@@ -49,24 +49,49 @@ static void expect(int holds, const char *what)
 
 /* --- what is replaced at link time --- */
 
-static int stream_now, twice_now;
+static int stream_now;
+static manner manner_now;
 static const fs_kernels *whole;
 
 int64_t __wrap_fs_cpu_last_cache(void);
 int64_t __wrap_fs_cpu_last_cache(void) { return stream_now ? 0 : INT64_MAX / 4; }
 
-#define TWICE(kernel)                                                                              \
-    static void twice_##kernel(const fs_rows *rows)                                                \
+/* A row cut in two where the driver would not. */
+static int each_half(void *driver, fs_piece_task *task, const void *job)
+{
+    const fs_rows *rows = driver;
+    const int64_t cut = rows->n / 2;
+    for (int64_t i = 0; i < rows->pieces->count; i++)
+        task(job, i * cut, i + 1 < rows->pieces->count ? cut : rows->n - i * cut,
+             &rows->pieces->results[i]);
+    return 1;
+}
+
+#define CHANGED(kernel)                                                                            \
+    static void changed_##kernel(const fs_rows *rows)                                              \
     {                                                                                              \
         fs_rows changed = *rows;                                                                   \
+        fs_piece results[2];                                                                       \
+        const fs_pieces pieces = {rows->n > 1 ? 2 : 1, results, each_half, &changed};              \
         changed.keep = 0;                                                                          \
+        changed.pieces = manner_now == PIECES ? &pieces : 0;                                       \
         whole->kernel(&changed);                                                                   \
     }
-TWICE(softmax)
-TWICE(log_softmax)
-TWICE(cross_entropy_grad)
-TWICE(cross_entropy_mixed_grad)
-TWICE(softmax_given)
+#define EVERY(DO)                                                                                  \
+    DO(softmax)                                                                                    \
+    DO(log_softmax)                                                                                \
+    DO(logsumexp)                                                                                  \
+    DO(cross_entropy)                                                                              \
+    DO(cross_entropy_grad)                                                                         \
+    DO(cross_entropy_mixed)                                                                        \
+    DO(cross_entropy_mixed_grad)                                                                   \
+    DO(nll_soft)                                                                                   \
+    DO(softmax_backward)                                                                           \
+    DO(log_softmax_backward)                                                                       \
+    DO(state)                                                                                      \
+    DO(softmax_given)                                                                              \
+    DO(log_softmax_given)
+EVERY(CHANGED)
 
 const fs_kernels *__real_fs_dispatch(fs_dtype dtype);
 const fs_kernels *__wrap_fs_dispatch(fs_dtype dtype);
@@ -74,14 +99,11 @@ const fs_kernels *__wrap_fs_dispatch(fs_dtype dtype)
 {
     static fs_kernels changed;
     whole = __real_fs_dispatch(dtype);
-    if (!twice_now)
+    if (manner_now == AS_IT_IS)
         return whole;
     changed = *whole;
-    changed.softmax = twice_softmax;
-    changed.log_softmax = twice_log_softmax;
-    changed.cross_entropy_grad = twice_cross_entropy_grad;
-    changed.cross_entropy_mixed_grad = twice_cross_entropy_mixed_grad;
-    changed.softmax_given = twice_softmax_given;
+#define PUT(kernel) changed.kernel = changed_##kernel;
+    EVERY(PUT)
     return &changed;
 }
 
@@ -240,7 +262,7 @@ static void one_call(const operation *op, const way *how, int64_t n)
     place_value(&call, rows);
     place_options(&call, op, rows, n);
     stream_now = how->stream;
-    twice_now = how->twice;
+    manner_now = how->manner;
     if (how->small)
         fs_run_rows(op->op, now.dtype, call.x.data,
                     op->op == FS_LOGSUMEXP ? call.value.data : call.y.data, rows, call.n);
@@ -258,11 +280,11 @@ static int applies(const operation *op, const way *how, int64_t n)
 {
     if (how->small)
         return op->op <= FS_LOGSUMEXP && n > 0 && fs_is_small(how->rows, n);
-    if (how->twice || how->stream || how->in_place)
+    if (how->manner == TWICE || how->stream || how->in_place)
         if (!writes_elements(op->op))
             return 0;
     if (n > MAX_N)
-        return how->rows <= (n < 5000 ? 5 : how->threads > 1 || how->twice ? 2 : 0);
+        return how->rows <= (n < 5000 ? 5 : how->threads > 1 || how->manner ? 2 : 0);
     if (how->threads > 1)
         return 0; /* too little work for a second */
     if (n > 160 && how->rows > 18)
@@ -282,47 +304,6 @@ static void at_length(int64_t n)
             if (applies(&operations[which], &ways[how], n))
                 one_call(&operations[which], &ways[how], n);
         }
-}
-
-/* The pieces of a row that several threads share, at lengths where the driver would not. */
-static void split_at_length(int64_t n)
-{
-    const fs_kernels *kernels = __real_fs_dispatch(now.dtype);
-    const fs_split_kernel *const all[] = {&kernels->softmax_split, &kernels->log_softmax_split,
-                                          &kernels->logsumexp_split, &kernels->cross_entropy_split,
-                                          &kernels->cross_entropy_grad_split};
-    const steps s = steps_of(DENSE, 1, n);
-    now.how = "in pieces";
-    now.n = n;
-    for (int i = 0; i < 10; i++) {
-        const fs_split_kernel *kernel = all[i / 2];
-        fs_piece piece;
-        fs_split_row split = {1, 0.0, &piece, {{{0}}}};
-        double value, lse, factor = 0.5, z_factor = 0.25;
-        int64_t target = n / 2;
-        fs_rows rows = {0};
-        now.op = operations[i / 2].name;
-        rows.rows = 1;
-        rows.n = n + spoil;
-        rows.x_step = rows.y_step = n;
-        rows.x_class = rows.y_class = 1;
-        rows.x = place_like_x(X, &s, 0).data;
-        rows.y = place_like_x(Y, &s, 1).data;
-        rows.value = &value;
-        rows.lse = &lse;
-        rows.factor = &factor;
-        rows.z_factor = &z_factor;
-        rows.target = &target;
-        rows.weight_scale = 1.0;
-        rows.stream = i % 2;
-        do
-            kernel->reduce(&rows, &split, 0);
-        while (!kernel->end(&rows, &split));
-        if (kernel->write)
-            kernel->write(&rows, &split, 0);
-        expect(margin_is_whole(&arenas[X]) && margin_is_whole(&arenas[Y]), "wrote outside");
-        calls++;
-    }
 }
 
 static void states_of(int64_t rows)
@@ -346,8 +327,6 @@ static void every_length(void)
                                     131072 + 33, LARGE_N};
     for (int64_t n = 0; n <= MAX_N; n++) {
         at_length(n);
-        if (n > 0)
-            split_at_length(n);
         states_of(n);
     }
     for (size_t i = 0; i < sizeof large / sizeof large[0]; i++)

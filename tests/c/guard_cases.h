@@ -8,33 +8,39 @@ enum { MAX_ROWS = 140, MAX_N = 600, LARGE_N = 2 * 65536 + 100,
 
 typedef enum { DENSE, PADDED, REVERSED, COLUMNS, GAPPED, ONE_ROW, ONE_CLASS } layout;
 
+typedef enum { AS_IT_IS, TWICE, PIECES } manner; /* of a kernel: swept twice, its row cut in two */
+
 /* How rows lie and which way they are made to take. */
 typedef struct {
     const char *name;
     int rows;
     layout x, y;
-    int in_place, stream, twice, threads, small;
+    int in_place, stream;
+    manner manner;
+    int threads, small;
 } way;
 
 static const way ways[] = {
-    {"alone", 1, DENSE, DENSE, 0, 0, 0, 1, 0},
-    {"alone, past the caches", 2, DENSE, DENSE, 0, 1, 0, 1, 0},
-    {"alone, swept twice", 1, DENSE, DENSE, 0, 0, 1, 1, 0},
-    {"alone, swept twice, past the caches", 2, PADDED, PADDED, 0, 1, 1, 1, 0},
-    {"alone, in place", 3, DENSE, DENSE, 1, 0, 0, 1, 0},
-    {"small", 1, DENSE, DENSE, 0, 0, 0, 1, 1},
-    {"small, side by side", 19, DENSE, DENSE, 0, 0, 0, 1, 1},
-    {"side by side", 18, DENSE, PADDED, 0, 0, 0, 1, 0},
-    {"side by side, past the caches", 37, DENSE, DENSE, 0, 1, 0, 1, 0},
-    {"several tiles", 140, DENSE, DENSE, 0, 0, 0, 1, 0},
-    {"columns", 17, COLUMNS, COLUMNS, 0, 0, 0, 1, 0},
-    {"columns, in place", 3, COLUMNS, COLUMNS, 1, 0, 0, 1, 0},
-    {"columns to rows", 5, COLUMNS, DENSE, 0, 1, 0, 1, 0},
-    {"reversed", 2, REVERSED, REVERSED, 0, 0, 0, 1, 0},
-    {"gaps", 3, GAPPED, GAPPED, 0, 0, 0, 1, 0},
-    {"one row for all", 4, ONE_ROW, GAPPED, 0, 0, 0, 1, 0},
-    {"one class for all", 2, ONE_CLASS, REVERSED, 0, 0, 0, 1, 0},
-    {"on two threads", 1, DENSE, DENSE, 0, 0, 0, 2, 0},
+    {"alone", 1, DENSE, DENSE, 0, 0, AS_IT_IS, 1, 0},
+    {"alone, past the caches", 2, DENSE, DENSE, 0, 1, AS_IT_IS, 1, 0},
+    {"alone, swept twice", 1, DENSE, DENSE, 0, 0, TWICE, 1, 0},
+    {"alone, swept twice, past the caches", 2, PADDED, PADDED, 0, 1, TWICE, 1, 0},
+    {"alone, in place", 3, DENSE, DENSE, 1, 0, AS_IT_IS, 1, 0},
+    {"small", 1, DENSE, DENSE, 0, 0, AS_IT_IS, 1, 1},
+    {"small, side by side", 19, DENSE, DENSE, 0, 0, AS_IT_IS, 1, 1},
+    {"side by side", 18, DENSE, PADDED, 0, 0, AS_IT_IS, 1, 0},
+    {"side by side, past the caches", 37, DENSE, DENSE, 0, 1, AS_IT_IS, 1, 0},
+    {"several tiles", 140, DENSE, DENSE, 0, 0, AS_IT_IS, 1, 0},
+    {"columns", 17, COLUMNS, COLUMNS, 0, 0, AS_IT_IS, 1, 0},
+    {"columns, in place", 3, COLUMNS, COLUMNS, 1, 0, AS_IT_IS, 1, 0},
+    {"columns to rows", 5, COLUMNS, DENSE, 0, 1, AS_IT_IS, 1, 0},
+    {"reversed", 2, REVERSED, REVERSED, 0, 0, AS_IT_IS, 1, 0},
+    {"gaps", 3, GAPPED, GAPPED, 0, 0, AS_IT_IS, 1, 0},
+    {"one row for all", 4, ONE_ROW, GAPPED, 0, 0, AS_IT_IS, 1, 0},
+    {"one class for all", 2, ONE_CLASS, REVERSED, 0, 0, AS_IT_IS, 1, 0},
+    {"in pieces", 1, DENSE, DENSE, 0, 0, PIECES, 1, 0},
+    {"in pieces, past the caches", 1, DENSE, DENSE, 0, 1, PIECES, 1, 0},
+    {"on two threads", 1, DENSE, DENSE, 0, 0, AS_IT_IS, 2, 0},
 };
 enum { WAYS = sizeof ways / sizeof ways[0] };
 
