@@ -72,4 +72,5 @@ const fs_kernels FS_INSTANCE = {
     {reduce_but_largest, end_logsumexp, 0},
     {reduce_but_target, end_cross_entropy, 0},
     {reduce_but_target, end_cross_entropy, write_terms_piece},
+    IF_LANES(add_values),
 };
