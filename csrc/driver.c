@@ -166,10 +166,14 @@ static void place_back(fs_plan *p, const fs_rows *rows, const int64_t *offsets)
 
 /* Gradient factors as the kernel wants them. Mixed losses take their weights over a scale, and one
  * factor for all. */
-static int fit_factors(const fs_plan *p, const fs_rows *rows, const fs_sample_factors *factors)
+static int fit_factors(const fs_plan *p, fs_rows *rows, const fs_sample_factors *factors)
 {
     for (int64_t i = 0; p->mixed && i < rows->rows; i++)
         factors->z_factor[i] = factors->factor[i] *= p->weight_scale;
+    if (!p->mixed && fs_range_holds(factors->one)) {
+        rows->one_factor = factors->one;
+        return 0;
+    }
     return fs_range_factors(rows->rows, factors->factor, factors->z_factor, factors->power);
 }
 
@@ -179,7 +183,7 @@ static void run_tile(fs_plan *p, int64_t row, int64_t count, const int64_t *offs
     const fs_call *call = p->call;
     double value[FS_TILE], lse[FS_TILE], weight[FS_TILE], sample[FS_TILE], factor[FS_TILE], z_factor[FS_TILE];
     double power[FS_TILE], state[FS_TILE * STATE_NUMBERS];
-    fs_sample_factors factors = {weight, sample, factor, z_factor, power};
+    fs_sample_factors factors = {weight, sample, factor, z_factor, power, 0.0};
     int64_t target[FS_TILE];
     fs_rows rows = {0};
     rows.rows = count;

@@ -58,19 +58,38 @@ static void set_huge_aside(fs_plan *p, int64_t row, const fs_rows *rows)
     }
 }
 
-/* Adds a tile's losses to the sums of their chunks, each with its rounding error. */
+static void add_loss(double loss, int64_t at, fs_loss_sums *sums)
+{
+    const wide next = two_sum(sums->high[at], loss);
+    sums->high[at] = next.high;
+    sums->low[at] += next.low;
+}
+
+/* Adds losses, each with its rounding error. Which sum takes one depends on its number in the chunk alone. */
+static void add_losses(const fs_plan *p, const double *loss, int64_t number, int64_t count,
+                       fs_loss_sums *sums)
+{
+    while (count > 0) {
+        const int64_t whole = number % FS_SUMS == 0 ? count / FS_SUMS * FS_SUMS : 0;
+        const int64_t step = p->kernels->add_values && whole > 0 ? whole : 1;
+        if (step > 1)
+            p->kernels->add_values(loss, whole, sums->high, sums->low);
+        else
+            add_loss(*loss, number % FS_SUMS, sums);
+        loss += step;
+        number += step;
+        count -= step;
+    }
+}
+
+/* Adds a tile's losses to the sums of their chunks. */
 static void sum_losses(fs_plan *p, int64_t row, const fs_rows *rows)
 {
     set_huge_aside(p, row, rows);
-    for (int64_t i = 0; i < rows->rows;) {
-        const int64_t chunk = (row + i) / p->chunk;
-        const int64_t end = at_most(rows->rows, (chunk + 1) * p->chunk - row);
-        wide sum = p->sums[chunk];
-        for (; i < end; i++) {
-            const wide next = two_sum(sum.high, rows->value[i]);
-            sum = wide_of(next.high, sum.low + next.low);
-        }
-        p->sums[chunk] = sum;
+    for (int64_t i = 0, count; i < rows->rows; i += count) {
+        const int64_t chunk = (row + i) / p->chunk, number = row + i - chunk * p->chunk;
+        count = at_most(rows->rows - i, p->chunk - number);
+        add_losses(p, rows->value + i, number, count, &p->sums[chunk]);
     }
 }
 
@@ -88,7 +107,8 @@ void fs_finish_loss(fs_call *call, const fs_plan *p, const fs_target_sums *targe
 {
     wide total = {0.0, 0.0}, huge = {0.0, 0.0};
     for (int64_t chunk = 0; chunk < p->chunks; chunk++) {
-        total = wide_add(total, p->sums[chunk]);
+        for (int k = 0; k < FS_SUMS; k++)
+            total = wide_add(total, wide_of(p->sums[chunk].high[k], p->sums[chunk].low[k]));
         huge = wide_add(huge, p->huge[chunk]);
     }
     const double divisor = fs_targets_divisor(call, targets), scale = huge.high ? HUGE_SCALE : 1.0;

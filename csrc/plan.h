@@ -17,6 +17,8 @@ enum {
     FS_COLS_SPARE = 2048       /* beyond it, for squares that are transposed whole */
 };
 
+typedef struct { double high[FS_SUMS], low[FS_SUMS]; } fs_loss_sums;
+
 typedef struct {
     const fs_call *call;
     const fs_kernels *kernels;
@@ -43,7 +45,7 @@ typedef struct {
     char *scratch;      /* scratch_bytes a thread */
     size_t scratch_bytes;
     double divisor;     /* of the gradient: 0 where there is nothing to average */
-    wide sums[FS_MAX_CHUNKS];
+    fs_loss_sums sums[FS_MAX_CHUNKS];
     wide huge[FS_MAX_CHUNKS]; /* of losses too large for the others (losses.c) */
 } fs_plan;
 

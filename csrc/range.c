@@ -30,6 +30,8 @@ static double over_power(double f, double power)
     return ldexp(f, -ilogb(power));
 }
 
+int fs_range_holds(double f) { return f != 0.0 && in_range(f); }
+
 int fs_range_factors(int64_t rows, double *factor, double *z_factor, double *power)
 {
     int any = 0;

@@ -6,6 +6,7 @@
 
 /* Brings the two factors of each row into a range that keeps every digit; power: what the row has
  * to be multiplied by then. Returns whether any power is not 1. */
+int fs_range_holds(double f); /* a factor that is not 0 and needs nothing of this */
 int fs_range_factors(int64_t rows, double *factor, double *z_factor, double *power);
 
 /* Multiplies rows by their powers; strides in elements. */

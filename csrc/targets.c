@@ -32,6 +32,14 @@ static void read_labels(const fs_call *call, const char *from, int64_t step, int
     FS_SETTLE(label);
 }
 
+/* Labels that a look at them, which remembers none, need not copy. */
+static int lie_as_read(const fs_call *call, const char *from, int64_t step)
+{
+    const uintptr_t size = sizeof(int64_t);
+    return call->label.size == 8 && call->label.is_signed && step == (int64_t)size &&
+           (uintptr_t)from % size == 0;
+}
+
 static int is_ignored(const fs_call *call, int64_t label)
 {
     return call->has_ignore && label == call->ignore_index;
@@ -40,6 +48,19 @@ static int is_ignored(const fs_call *call, int64_t label)
 static double read_weight(const fs_array *array, int64_t offset)
 {
     return array->data ? *(const double *)(const void *)(array->data + offset) : 1.0;
+}
+
+/* Whether every label is a class and none is ignored, as is usual. The sign of label | n - 1 - label says
+ * whether one is outside: comparisons of int64 are none that every processor has for vectors. */
+static int all_count(const fs_call *call, const int64_t *label, int64_t count)
+{
+    const uint64_t last = (uint64_t)call->n - 1;
+    uint64_t outside = 0;
+    if (call->has_ignore && (uint64_t)call->ignore_index <= last)
+        return 0;
+    for (int64_t i = 0; i < count; i++)
+        outside |= (uint64_t)label[i] | (last - (uint64_t)label[i]);
+    return call->n > 0 && !(outside >> 63);
 }
 
 /* A tile's classes, -1 for what is not counted; no branch that labels decide. A divisor of 0 says that
@@ -56,6 +77,8 @@ static void read_targets(const fs_call *call, const fs_layout *layout, const int
     }
     read_labels(call, call->target.data + offsets[FS_AT_TARGET],
                 fs_layout_step(layout, FS_AT_TARGET), count, target);
+    if (!nothing && all_count(call, target, count))
+        return;
     for (int64_t i = 0; i < count; i++) {
         const int64_t outside = (uint64_t)target[i] >= (uint64_t)call->n;
         const int64_t out = nothing | outside | (has_ignore & (target[i] == ignored));
@@ -108,10 +131,11 @@ void fs_targets_tile(const fs_call *call, const fs_layout *layout, const int64_t
     if (!fs_is_weighted(call) && !(call->grad_output.data && grad_step)) { /* one for all */
         const double outer = read_weight(&call->grad_output, offsets[FS_AT_GRAD_OUTPUT]);
         const double factor = divisor == 0.0 ? 0.0 : outer / divisor;
-        for (int64_t i = 0; i < count; i++) {
-            factors->weight[i] = factors->sample[i] = target[i] < 0 ? 0.0 : 1.0;
+        factors->one = factor;
+        for (int64_t i = 0; i < count; i++)
             factors->factor[i] = factors->z_factor[i] = target[i] < 0 ? 0.0 : factor;
-        }
+        for (int64_t i = 0; call->z_loss != 0.0 && i < count; i++)
+            factors->weight[i] = factors->sample[i] = target[i] < 0 ? 0.0 : 1.0;
         return;
     }
     read_weights(call, layout, offsets, count, class_weight, target, factors);
@@ -126,6 +150,9 @@ static int64_t count_labels(const fs_call *call, const int64_t *label, int64_t c
 {
     const int64_t ignored = call->ignore_index, has_ignore = call->has_ignore;
     int64_t counted = 0, bad = 0;
+    *any_bad = 0;
+    if (all_count(call, label, count))
+        return count;
     for (int64_t i = 0; i < count; i++) {
         const int64_t counts = !(has_ignore & (label[i] == ignored));
         counted += counts;
@@ -188,13 +215,19 @@ fs_status fs_targets_check(const fs_call *call, const fs_layout *layout, fs_pace
         int any_bad;
         count = fs_layout_locate(layout, row, offsets);
         count = count < CHECKED ? count : CHECKED;
-        read_labels(call, call->target.data + offsets[FS_AT_TARGET], step, count, label);
+        const char *from = call->target.data + offsets[FS_AT_TARGET];
+        if (!weighted && lie_as_read(call, from, step) &&
+            all_count(call, (const int64_t *)(const void *)from, count)) {
+            counted += count;
+        } else {
+        read_labels(call, from, step, count, label);
         counted += count_labels(call, label, count, &any_bad);
         if (any_bad)
             return bad_label(call, label, row);
         if (weighted && averaged)
             add_weights(call, sample ? sample + offsets[FS_AT_SAMPLE_WEIGHT] : 0, sample_step,
                         label, row, count, sum);
+        }
         if (fs_pace_stops(pace, count))
             return interrupted;
     }

@@ -21,11 +21,12 @@ double fs_targets_divisor(const fs_call *call, const fs_target_sums *sums);
 
 /* What multiplies a tile's losses and gradients. */
 typedef struct {
-    double *weight;   /* the loss: sample weight, and the label's class weight if asked for */
-    double *sample;   /* the z-loss: sample weight */
+    double *weight;   /* the loss: sample weight, and the label's class weight if asked for; without */
+    double *sample;   /* the z-loss: sample weight; either only if some weigh or with z_loss */
     double *factor;   /* the gradient of the loss */
     double *z_factor; /* the gradient of the z-loss */
     double *power;    /* room for what range.h makes of the last two */
+    double one;       /* these, if they are the same for all samples that count; else 0 */
 } fs_sample_factors;
 
 /* A tile's classes (negative: not counted), the weights of its losses, and the factors of its

@@ -14,6 +14,30 @@ typedef struct {
     int counted[V_LANES], all_counted;
 } cols_group;
 
+/* The targets of a tile, group by group as its rows lie; -1 for what is not counted. */
+typedef struct {
+    real target[FS_TILE + V_LANES * V_LANES]; /* transposing goes by squares */
+    int all_counted;
+} tile_targets;
+
+FS_INLINE void load_targets(const fs_rows *rows, const tile_map *map, tile_targets *t)
+{
+    real given[FS_TILE + V_LANES] = {0};
+    real *to = map->fold > 1 ? given : t->target;
+    const int64_t strip = map->fold * V_LANES;
+    int64_t signs = 0;
+    for (int64_t i = rows->rows; i < map->groups * V_LANES; i++)
+        t->target[i] = -1;
+    for (int64_t i = 0; i < rows->rows; i++) {
+        const int64_t target = rows->target[i];
+        signs |= target;
+        to[i] = (real)(int32_t)target; /* of a block */
+    }
+    t->all_counted = signs >= 0 && rows->rows == map->groups * V_LANES;
+    for (int64_t row = 0; map->fold > 1 && row < rows->rows; row += strip)
+        load_strips(given + row, map->fold, map->fold, V_LANES, strip + V_LANES, t->target + row);
+}
+
 FS_INLINE void begin_group(const fs_rows *rows, const tile_map *map, int64_t g, int grad,
                            const real *tile, cols_group *group)
 {
@@ -34,12 +58,52 @@ FS_INLINE void begin_group(const fs_rows *rows, const tile_map *map, int64_t g, 
     }
 }
 
+/* What the plain kernels need of it. */
+FS_INLINE void begin_plain(const fs_rows *rows, const tile_map *map, int64_t g, int grad,
+                           const tile_targets *t, cols_group *group)
+{
+    const v_t given = v_load(t->target + g * V_LANES);
+    int64_t row = first_row(map, g);
+    v_store(group->target, v_max(given, v_set1(0)));
+    group->all_counted = t->all_counted;
+    for (int l = 0; !t->all_counted && l < V_LANES; l++)
+        group->counted[l] = t->target[g * V_LANES + l] >= 0;
+    for (int p = 0; grad && p < D_PARTS; p++) {
+        d_store(group->factor + p * D_LANES, d_set1(rows->one_factor));
+        d_store(group->z_factor + p * D_LANES, d_set1(rows->one_factor));
+    }
+    if (rows->one_factor != 0.0)
+        return;
+    for (int l = 0; grad && l < V_LANES; l++, row += map->fold) {
+        const int counted = t->all_counted || group->counted[l];
+        group->factor[l] = counted ? rows->factor[row] : 0.0;
+        group->z_factor[l] = counted ? rows->z_factor[row] : 0.0;
+    }
+}
+
+/* The logit of each row's target, and the largest of all. */
+FS_INLINE v_t pick_logits(const real *tile, int64_t n, v_t target, v_t *max)
+{
+    v_t logit = v_load(tile), at = v_set1(0);
+    *max = v_set1((real)-INFINITY);
+    for (int64_t j = 0; j < n; j++) {
+        const v_t x = v_load(tile + j * V_LANES);
+        logit = v_select(v_eq(at, target), x, logit);
+        *max = v_max(x, *max);
+        at = v_add(at, v_set1(1));
+    }
+    return logit;
+}
+
 /* As sweep_target(): the sum of the others. */
 FS_INLINE void sweep_targets(real *tile, int64_t n, int keep, const taken_out *out,
                              cols_group *group, cols_state *state)
 {
-    const v_t target = v_load(group->target), logit = v_load(group->logit);
-    const v_t max = n > COLUMNS ? logit : cols_max(tile, n);
+    const v_t target = v_load(group->target);
+    v_t max;
+    const v_t logit = n > COLUMNS ? v_load(out->logit) : pick_logits(tile, n, target, &max);
+    if (n > COLUMNS)
+        max = logit;
     v_widen(logit, group->wide_logit);
     if (keep)
         cols_keep_but(tile, n, max, target, out, state);
@@ -197,20 +261,24 @@ FS_INLINE void write_gradient(real *tile, int64_t n, const cols_group *group)
     }
     if (n > COLUMNS)
         for (int l = 0; l < V_LANES; l++)
-            tile[group->at[l]] = group->at_target[l];
+            tile[(int64_t)group->target[l] * V_LANES + l] = group->at_target[l];
     for (int l = 0; !group->all_counted && l < V_LANES; l++)
         for (int64_t j = 0; !group->counted[l] && j < n; j++)
             tile[j * V_LANES + l] = 0;
 }
 
+/* No question asked in a loop where every lane counts: it would take as long as a row's logarithm. */
 FS_INLINE void take_losses(const fs_rows *rows, const tile_map *map, int64_t g,
                            const cols_group *group)
 {
     int64_t row = first_row(map, g);
-    for (int l = 0; l < V_LANES && row < rows->rows; l++, row += map->fold) {
+    for (int l = 0; group->all_counted && l < V_LANES; l++)
+        rows->value[row + l * map->fold] = group->loss[l];
+    for (int l = 0; group->all_counted && rows->z_loss != 0.0 && l < V_LANES; l++)
+        rows->lse[row + l * map->fold] = group->lse[l];
+    for (int l = 0; !group->all_counted && l < V_LANES && row < rows->rows; l++, row += map->fold) {
         rows->value[row] = group->counted[l] ? group->loss[l] : 0.0;
-        if (rows->z_loss != 0.0)
-            rows->lse[row] = group->counted[l] ? group->lse[l] : 0.0;
+        rows->lse[row] = group->counted[l] ? group->lse[l] : 0.0;
     }
 }
 
@@ -224,8 +292,10 @@ FS_SHARED void cross_entropy_tile(const fs_rows *rows, int grad)
     cols_group group[MOST_GROUPS];
     cols_state state[MOST_GROUPS];
     taken_out out[MOST_GROUPS];
+    tile_targets targets;
+    load_targets(rows, &map, &targets);
     for (int64_t g = 0; g < map.groups; g++)
-        begin_group(rows, &map, g, grad, tile + g * step, &group[g]);
+        begin_plain(rows, &map, g, grad, &targets, &group[g]);
     for (int64_t g = 0; g < map.groups; g++)
         take_pivots(tile + g * step, rows->n, v_load(group[g].target), &out[g]);
     for (int64_t g = 0; g < map.groups; g++)

@@ -146,3 +146,20 @@ FS_INLINE void join_terms(cols_term_sums *sums, int64_t n, d_wide *total)
         total[p] = d_wide_of(d_add(sum[p], error[p]), d_set1(0.0));
 #endif
 }
+
+/* Of losses in float64. */
+static void add_values(const double *value, int64_t count, double *high, double *low)
+{
+    d_wide sum[FS_SUMS / D_LANES];
+    for (int k = 0; k < FS_SUMS / D_LANES; k++)
+        sum[k] = d_wide_of(d_load(high + k * D_LANES), d_load(low + k * D_LANES));
+    for (int64_t i = 0; i < count; i += FS_SUMS)
+        for (int k = 0; k < FS_SUMS / D_LANES; k++) {
+            const d_wide next = d_two_sum(sum[k].high, d_load(value + i + k * D_LANES));
+            sum[k] = d_wide_of(next.high, d_add(sum[k].low, next.low));
+        }
+    for (int k = 0; k < FS_SUMS / D_LANES; k++) {
+        d_store(high + k * D_LANES, sum[k].high);
+        d_store(low + k * D_LANES, sum[k].low);
+    }
+}

@@ -68,4 +68,5 @@ const fs_kernels FS_INSTANCE = {
     IF_LANES(cross_entropy_mixed_cols),
     IF_LANES(cross_entropy_mixed_grad_cols),
     PIECE,
+    IF_LANES(add_values),
 };

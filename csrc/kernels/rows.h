@@ -24,6 +24,7 @@ typedef struct fs_rows {
     const int64_t *target; /* a row's class; negative: the row is not counted and not read */
     const double *factor;  /* multiplies a row's gradient; times weight_scale */
     const double *z_factor; /* multiplies the gradient of a row's z-loss */
+    double one_factor; /* these, where they are the same for all rows that count; or 0 */
     double *value;         /* a row's logsumexp or loss, in nats */
     double *lse;           /* a row's logsumexp beside its loss, where z_loss is not 0 */
     const void *class_weight; /* one a class over weight_scale, or 0 */
@@ -54,6 +55,11 @@ struct fs_pieces {
     void *driver;
 };
 
+/* Adds value i to sum i mod FS_SUMS, and its rounding error to that of the sum; count is a multiple. Side
+ * by side, so that an addition need not wait for the last one. */
+enum { FS_SUMS = 8 };
+typedef void fs_add_values(const double *value, int64_t count, double *high, double *low);
+
 /* One instance: an instruction set and a dtype. */
 typedef struct {
     int64_t block; /* elements a block; <op>_cols take rows of one block at most */
@@ -79,6 +85,7 @@ typedef struct {
     fs_kernel *cross_entropy_mixed_cols;
     fs_kernel *cross_entropy_mixed_grad_cols;
     int64_t piece; /* elements a piece of a huge row */
+    fs_add_values *add_values; /* or 0 */
 } fs_kernels;
 
 /* Elements of the tile for a batch of rows: transposing goes by squares of `lanes` vectors. */
