@@ -6,7 +6,7 @@ enum {
     CHUNK_ELEMENTS = 4096,       /* at least */
     GATHER_BYTES = 256 * 1024,   /* of a tile copied to lie contiguous */
     COLS_CLASSES = 256,          /* contiguous rows up to this length go side by side */
-    KEEP_BYTES = 512 * 1024,     /* rows up to this size keep their terms: half a second-level cache */
+    KEEP_BYTES = 4 << 20,        /* rows up to this size keep their terms, rather than compute them twice */
     LONG_ROW = 1 << 22           /* a call does not wait for the end of such a row to be interrupted */
 };
 
@@ -73,12 +73,15 @@ static int lies_apart(const fs_plan *p, const fs_array *array)
 }
 
 /* A result that the caches cannot hold is written past them, unless it takes the place of the logits,
- * whose lines are there already. */
+ * whose lines are there already. Terms wait in the result's own lines: one thread alone, which does not
+ * use up what the memory can move, had better leave them there (n = 128,256: 44 to 34 us a row). */
 static int goes_past_caches(const fs_plan *p)
 {
     const fs_call *call = p->call;
     const int64_t bytes = p->layout.rows * call->n * p->size;
-    return fs_writes_rows(call->op) && !p->gather_y && call->y.data != call->x.data &&
+    const int waits = (call->op == FS_SOFTMAX || call->op == FS_CROSS_ENTROPY_GRAD) && !p->cols &&
+                      !p->mixed && !p->split && p->threads == 1 && p->keep;
+    return fs_writes_rows(call->op) && !p->gather_y && call->y.data != call->x.data && !waits &&
            bytes > fs_cpu_last_cache() / 4 * 3;
 }
 
@@ -166,12 +169,13 @@ void fs_plan_make(fs_plan *p, const fs_call *call)
     p->tile = FS_TILE;
     if (p->gather_x || p->gather_other || p->gather_y)
         p->tile = at_least(1, at_most(16, GATHER_BYTES / (n * p->size)));
-    p->stream = goes_past_caches(p);
     p->cols = goes_side_by_side(p);
     if (p->cols)
         plan_cols(p);
-    p->keep = n * p->size <= (p->stream ? p->kernels->block * p->size : KEEP_BYTES);
+    p->keep = n * p->size <= KEEP_BYTES;
     p->threads = plan_threads(p);
+    p->stream = goes_past_caches(p);
+    p->keep &= !p->stream || n <= p->kernels->block;
     memset(p->sums, 0, (size_t)p->chunks * sizeof *p->sums);
     memset(p->huge, 0, (size_t)p->chunks * sizeof *p->huge);
 }

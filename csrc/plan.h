@@ -12,7 +12,7 @@
 enum {
     FS_MAX_CHUNKS = 256,
     FS_THREAD_ELEMENTS = 16384, /* work that pays for waking one more thread */
-    FS_STACK_BLOCKS = 64,  /* of a row that keeps its terms, at most */
+    FS_STACK_BLOCKS = 512, /* of a row that keeps its terms, at most */
     FS_COLS_BYTES = 16 * 1024, /* of a tile of rows side by side: it is gone through three times */
     FS_COLS_SPARE = 2048       /* beyond it, for squares that are transposed whole */
 };
