@@ -1,5 +1,7 @@
 """Fixtures and yardsticks. Errors are counted in units in the last place, never absolutely."""
 
+import threading
+
 import numpy as np
 import pytest
 from c_programs import build_kernels, find_compiler
@@ -23,9 +25,19 @@ def dtype(request):
     return np.dtype(request.param)
 
 
+class Generator(threading.local):
+    """The same numbers for each thread that runs a test (pytest-run-parallel)."""
+
+    def __init__(self):
+        self.own = np.random.default_rng(20240229)
+
+    def __getattr__(self, name):
+        return getattr(self.own, name)
+
+
 @pytest.fixture
 def rng():
-    return np.random.default_rng(20240229)
+    return Generator()
 
 
 @pytest.fixture(scope="session")

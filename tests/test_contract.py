@@ -12,6 +12,7 @@ import os
 import signal
 import subprocess
 import sys
+import sysconfig
 import threading
 import time
 from functools import cache
@@ -267,7 +268,12 @@ CONTRACT = {
         "test_no_memory.py::test_every_allocation_fails_once",
         "test_memory.py::test_memory_error_only_after_what_is_kept_has_gone",
     ],
-    "KeyboardInterrupt: raised": ["test_keyboard_interrupt_is_raised"],
+    "KeyboardInterrupt: raised, nothing half-written left behind as if whole": [
+        "test_keyboard_interrupt_is_raised",
+        "test_interrupt.py::test_a_handler_that_raises_ends_the_call",
+        "test_interrupt.py::test_one_row_is_not_waited_for",
+        "test_interrupt.py::test_wherever_it_is_ended_the_next_call_is_right",
+    ],
     "softmax of [2, 3, 5] in float32": ["test_api.py::test_known_case_float32"],
     "softmax of the integers [123, 456, 789]": ["test_api.py::test_known_case_integers"],
     # --- The names that other libraries use ---
@@ -288,6 +294,9 @@ CONTRACT = {
         "test_keras.py::test_keras_agrees",
     ],
     "probabilities clipped at Keras's 1e-7": ["test_keras.py::test_probabilities_zero_and_one"],
+    "fastsoftmax.torch and fastsoftmax.dask: softmax, log_softmax, logsumexp, cross_entropy": [
+        "test_what_torch_and_dask_offer"
+    ],
     "fastsoftmax.torch: the signatures of torch.nn.functional, on CPU tensors": [
         "test_torch_names.py::test_signatures",
         "test_torch_names.py::test_same_bits_as_the_package",
@@ -338,7 +347,12 @@ CONTRACT = {
         "test_same_bits.py::test_scalar_loss_on_any_number_of_threads"
     ],
     "the GIL is released": ["test_the_gil_is_released"],
-    "calls from many threads are safe": ["test_calls_from_many_threads_have_the_bits_of_one"],
+    "calls from many threads are safe": [
+        "test_calls_from_many_threads_have_the_bits_of_one",
+        "test_threads.py::test_many_threads_give_the_bits_of_one",
+        "test_threads.py::test_labels_that_another_thread_changes",
+    ],
+    "on free-threaded builds too": ["test_the_module_is_declared_safe_without_the_gil"],
     "after a fork the child computes on one thread rather than hang": [
         "test_a_forked_child_computes"
     ],
@@ -376,8 +390,9 @@ def test_line(line):
 
 def test_every_row_is_named():
     named = {place_of(name) for names in CONTRACT.values() for name in names}
-    own = {("test_validation.py", "test_every_function_is_listed_here")}
-    for path in ("test_edges.py", "test_validation.py"):
+    own = {("test_validation.py", "test_every_function_is_listed_here"),
+           ("test_contract.py", "test_line"), ("test_contract.py", "test_every_row_is_named")}
+    for path in ("test_edges.py", "test_validation.py", "test_contract.py"):
         for test in sorted(name for name in names_in(path) if name.startswith("test_")):
             assert (path, test) in named | own, "of no line"
 
@@ -649,6 +664,13 @@ def test_the_gil_is_released():
         sys.setswitchinterval(switch)
         call.join()
     assert steps > 10
+
+
+def test_the_module_is_declared_safe_without_the_gil():
+    """What tools/test_free_threaded.sh relies on; here the interpreter may have its GIL."""
+    assert '"freethreading_compatible": True' in (HERE.parent / "setup.py").read_text()
+    if sysconfig.get_config_var("Py_GIL_DISABLED"):
+        assert not sys._is_gil_enabled()
 
 
 def test_calls_from_many_threads_have_the_bits_of_one(dtype, rng):

@@ -1,7 +1,11 @@
 """Defects that were found once, each with the call that showed it."""
 
+import os
+import shutil
+
 import numpy as np
 import pytest
+from c_programs import ROOT, compiles, run
 
 import fastsoftmax
 from fastsoftmax import testing
@@ -67,3 +71,18 @@ def test_infinite_gap_of_a_weight_that_float32_cannot_hold(dtype, isa):
         options = {"weight": [1.0, 2.0, w]}
         assert fastsoftmax.cross_entropy(x, t, **options) == np.inf
         assert fastsoftmax.cross_entropy(x, [0], label_smoothing=1.0, **options) == np.inf
+
+
+def test_no_address_beyond_a_local_array(tmp_path):
+    """One was formed on the way to an element, and never read: gcc does not look at that."""
+    clang = ["clang", "-fsanitize=undefined", "-fno-sanitize-recover=all"]
+    if "LD_PRELOAD" in os.environ or not shutil.which("clang"):
+        pytest.skip("no clang, or a sanitizer that is preloaded")
+    if not compiles(clang, "int main(void) { return 0; }"):
+        pytest.skip("clang has no sanitizers here")
+    sources = [*(ROOT / "csrc").glob("*.c"), *(ROOT / "csrc/isa").glob("scalar_*.c"),
+               ROOT / "tests/c/bounds.c"]  # fmt: skip
+    program = f"{tmp_path}/bounds"
+    run([*clang, "-std=c11", "-O1", "-ffp-contract=off", '-DFS_OPENMP_NOTE="without"',
+         f"-I{ROOT / 'csrc'}", *map(str, sources), "-pthread", "-lm", "-o", program])  # fmt: skip
+    run([program])

@@ -289,15 +289,17 @@ cdef int run(fs_call *call, object targets=None) except -1:
 
 
 cdef object bad_label(cnp.ndarray targets, fs_status status, int64_t n):
-    """IndexError that names the label and where it stands."""
+    """IndexError that names the label and where it stands.
+
+    Without a comprehension: where there is no memory to append, Cython 3.3 frees the item twice."""
     position, left = [], status.position
-    for length in reversed([targets.shape[i] for i in range(targets.ndim)]):
+    for length in reversed((<object>targets).shape):
         position.insert(0, left % length)
         left //= length
     cdef object value = status.value
     if targets.dtype.kind == "u":
         value = <uint64_t>status.value
-    where = ", ".join(str(i) for i in position)
+    where = str(position).strip("[]")
     return IndexError(
         f"targets[{where or '()'}]: label {value} is out of range: expected 0 <= label < {n}, "
         "or ignore_index"
