@@ -14,6 +14,7 @@ endif
 export PYTHONPATH := $(CURDIR)/src
 export FASTSOFTMAX_REQUIRE_EXTENSION := 1
 
+RACE = $(PYTHON) bench/peers.py --seconds $(or $(SECONDS),0.1)
 SOURCES := setup.py src/fastsoftmax/_core.pyx $(wildcard csrc/*.* csrc/*/*.*)
 BUILT := build/built
 
@@ -39,6 +40,16 @@ lint:            ## ruff and cython-lint
 
 typing: build    ## the stubs: mypy, pyright, and stubtest against the real functions
 	$(PYTHON) tools/check_typing.py
+
+race: build      ## figures, tables and plots of docs and README; make race SECONDS=0.02 for a look
+	$(RACE) --dtype float32 --threads 2 1 --json build/race-float32.json
+	$(RACE) --dtype float64 --threads 2 1 --json build/race-float64.json
+	FASTSOFTMAX_MAX_ISA=avx2 $(RACE) --dtype float32 --threads 2 --json build/race-avx2.json
+	$(RACE) --sweep --dtype float32 --threads 2 --mode fresh --json build/sweep.json
+	$(PYTHON) bench/peers.py --from $(addprefix build/race-,float32.json float64.json avx2.json) \
+		--json build/race.json --markdown docs/performance.md --readme README.md
+	$(PYTHON) bench/plot.py build/race.json
+	$(PYTHON) bench/plot.py build/sweep.json --mode fresh
 
 bench: build     ## python -m fastsoftmax; make bench ARGS=--peers
 	$(PYTHON) -m fastsoftmax bench $(ARGS)
@@ -71,4 +82,4 @@ clean:           ## remove what was built
 	rm -rf build dist docs/_build docs/api/generated compile_commands.json
 	rm -f src/fastsoftmax/_core.c src/fastsoftmax/_core.*.so
 
-.PHONY: help develop build test lint typing bench accuracy docs sanitize fuzz portability clean
+.PHONY: help develop build test lint typing race bench accuracy docs sanitize fuzz portability clean
