@@ -15,6 +15,7 @@ export PYTHONPATH := $(CURDIR)/src
 export FASTSOFTMAX_REQUIRE_EXTENSION := 1
 
 RACE = $(PYTHON) bench/peers.py --seconds $(or $(SECONDS),0.1)
+RACE_MORE = $(RACE) --mode $(or $(MODE),fresh out)
 SOURCES := setup.py src/fastsoftmax/_core.pyx $(wildcard csrc/*.* csrc/*/*.*)
 BUILT := build/built
 
@@ -41,14 +42,17 @@ lint:            ## ruff and cython-lint
 typing: build    ## the stubs: mypy, pyright, and stubtest against the real functions
 	$(PYTHON) tools/check_typing.py
 
-race: build      ## figures, tables and plots of docs and README; make race SECONDS=0.02 for a look
-	$(RACE) --dtype float32 --threads 2 1 --json build/race-float32.json
-	$(RACE) --dtype float64 --threads 2 1 --json build/race-float64.json
-	FASTSOFTMAX_MAX_ISA=avx2 $(RACE) --dtype float32 --threads 2 --json build/race-avx2.json
+# A quarter of an hour on two processors that nobody else uses; SECONDS=0.02 MODE=fresh, without
+# the races of out= in all settings but the first: ten minutes.
+race: build      ## measure the tables and plots of docs and README anew, beside all peers
+	$(RACE) --dtype float32 --threads 2 --json build/race-1.json
+	$(RACE_MORE) --dtype float32 --threads 1 --json build/race-2.json
+	$(RACE_MORE) --dtype float64 --threads 2 1 --json build/race-3.json
+	FASTSOFTMAX_MAX_ISA=avx2 $(RACE_MORE) --dtype float32 --threads 2 --json build/race-4.json
 	$(RACE) --sweep --dtype float32 --threads 2 --mode fresh --json build/sweep.json
-	$(PYTHON) bench/peers.py --from $(addprefix build/race-,float32.json float64.json avx2.json) \
+	$(PYTHON) bench/peers.py --from $(foreach part,1 2 3 4,build/race-$(part).json) \
 		--json build/race.json --markdown docs/performance.md --readme README.md
-	$(PYTHON) bench/plot.py build/race.json
+	$(PYTHON) bench/plot.py build/race.json --mode fresh
 	$(PYTHON) bench/plot.py build/sweep.json --mode fresh
 
 bench: build     ## python -m fastsoftmax; make bench ARGS=--peers

@@ -16,8 +16,7 @@ from cases import aligned_empty, logits_and_targets
 from fastsoftmax._bench import SAMPLE, Contestant, sample
 
 MIN_ROUNDS = 3
-HOPELESS = 3  # times the best peer's time: leaves after MIN_ROUNDS
-HOPELESS_AT_ONCE = 10  # after the first sample: the largest cases take seconds a round
+HOPELESS = {0: 10, 1: 5, 3: 3}  # {rounds: who takes more times the best peer's time leaves then}
 TURN = 0.01  # seconds, at least one sample
 REST = 0.01  # seconds, repeated until the process keeps still in it: systems count in ticks of 4 ms
 BUSY = 0.2  # of REST
@@ -108,17 +107,16 @@ def race(contestants, seconds):
     """{name: shortest time of a call in microseconds}."""
     best = {c.name: sample(c, 1) for c in contestants}
     repeats = {name: max(1, round(SAMPLE / first)) for name, first in best.items()}
-    contestants = still_racing(contestants, best, HOPELESS_AT_ONCE)
     deadline = time.perf_counter() + seconds
     rounds = 0
     while rounds < MIN_ROUNDS or time.perf_counter() < deadline:
+        if rounds in HOPELESS:
+            contestants = still_racing(contestants, best, HOPELESS[rounds])
         for contestant in contestants:
             rest()
             name = contestant.name
             best[name] = min(best[name], turn(contestant, repeats[name], best[name]))
         rounds += 1
-        if rounds == MIN_ROUNDS:
-            contestants = still_racing(contestants, best, HOPELESS)
     return {name: seconds * 1e6 for name, seconds in best.items()}
 
 

@@ -135,7 +135,8 @@ def readme(content):
     rows = next(iter(by_setting(content["rows"]).values()))
     cells = {(row["operation"], row["case"]): readme_cell(row["us"])
              for row in rows if row["mode"] == "fresh" and row["case"] in README_CASES}
-    lines = [f"| | {' | '.join(spelled(case) for case in README_CASES)} |",
+    names = [spelled(case).replace(" x ", "×") for case in README_CASES]
+    lines = [f"| | {' | '.join(names)} |",
              "|---|" + "---:|" * len(README_CASES)]
     for operation in dict.fromkeys(operation for operation, _ in cells):
         found = [cells.get((operation, case), "-") for case in README_CASES]

@@ -120,8 +120,8 @@ def test_several_settings(race):
 def test_readme(race):
     """Over NumPy's time, and over the best of the others' where there were any; "-" for no race."""
     _, content, folder = race
-    text = (folder / "readme.md").read_text()
-    assert text.startswith("before\n") and "| | 1 x 10 | 100,000 x 10 |" in text
+    text = (folder / "readme.md").read_text(encoding="utf-8")
+    assert text.startswith("before\n") and "| | 1×10 | 100,000×10 |" in text
     rows = [{**row, "case": "1x10", "us": us, "mode": "fresh"} for row, us in zip(
         content["rows"][:2], ({"ours": 2, "numpy": 46.2, "torch": 1, "jax": 3},
                               {"ours": 4, "numpy": 4}), strict=True)]
@@ -129,7 +129,7 @@ def test_readme(race):
     (folder / "few.json").write_text(json.dumps({**content, "rows": rows}))
     done = peers("--from", folder / "few.json", "--readme", folder / "readme.md")
     assert done.returncode == 0, done.stderr
-    text = (folder / "readme.md").read_text()
+    text = (folder / "readme.md").read_text(encoding="utf-8")
     assert "| softmax | 23 · **0.50** | - |" in text and "| logsumexp | 1.0 | - |" in text
 
 
