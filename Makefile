@@ -14,8 +14,17 @@ endif
 export PYTHONPATH := $(CURDIR)/src
 export FASTSOFTMAX_REQUIRE_EXTENSION := 1
 
-RACE = $(PYTHON) bench/peers.py --seconds $(or $(SECONDS),0.1)
-RACE_MORE = $(RACE) --mode $(or $(MODE),fresh out)
+# The settings of `race` beside the first one: with QUICK=1 fresh results alone, and half a gigabyte
+# of logits left out.
+ifdef QUICK
+RACE = $(PYTHON) bench/peers.py --seconds 0.02
+RACE_MORE = $(RACE) --mode fresh --case 1x10 32x10 100000x10 1000000x2 65536x100 1024x1000 \
+	64x32000 32x128256 1x4000000 24576x512 8x21x512x512@1
+else
+RACE = $(PYTHON) bench/peers.py --seconds 0.1
+RACE_MORE = $(RACE)
+endif
+
 SOURCES := setup.py src/fastsoftmax/_core.pyx $(wildcard csrc/*.* csrc/*/*.*)
 BUILT := build/built
 
@@ -42,9 +51,7 @@ lint:            ## ruff and cython-lint
 typing: build    ## the stubs: mypy, pyright, and stubtest against the real functions
 	$(PYTHON) tools/check_typing.py
 
-# A quarter of an hour on two processors that nobody else uses; SECONDS=0.02 MODE=fresh, without
-# the races of out= in all settings but the first: ten minutes.
-race: build      ## measure the tables and plots of docs and README anew, beside all peers
+race: build      ## all tables and plots of docs and README anew: half an hour; QUICK=1: ten minutes
 	$(RACE) --dtype float32 --threads 2 --json build/race-1.json
 	$(RACE_MORE) --dtype float32 --threads 1 --json build/race-2.json
 	$(RACE_MORE) --dtype float64 --threads 2 1 --json build/race-3.json
