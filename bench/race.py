@@ -16,7 +16,7 @@ from cases import aligned_empty, logits_and_targets
 from fastsoftmax._bench import SAMPLE, Contestant, sample
 
 MIN_ROUNDS = 3
-HOPELESS = {0: 10, 1: 5, 3: 3}  # {rounds: who takes more times the best peer's time leaves then}
+HOPELESS = {1: 5, 3: 3}  # {rounds: who takes more times the best peer's time leaves then}
 TURN = 0.01  # seconds, at least one sample
 REST = 0.01  # seconds, repeated until the process keeps still in it: systems count in ticks of 4 ms
 BUSY = 0.2  # of REST
@@ -26,7 +26,7 @@ YARDSTICK = "np.exp"
 TINY = 1000  # logits: the cost of a call, which np.exp has as well, is all there is
 PIECE = 1 << 20  # entries compared at a time: no temporaries of the size of the largest case
 SMALL = 16_384  # logits: below, no limit of memory or arithmetic says anything
-LONG = 0.1  # seconds: the caches need no warming for such a call
+LONG = 0.1  # seconds: after the first round, no call before such a one to warm the caches
 COMPARED = 8  # PIECEs of a result, spread over it
 
 
@@ -105,28 +105,27 @@ def measures(operation, mode, helper, x, y, threads):
 
 def race(contestants, seconds):
     """{name: shortest time of a call in microseconds}."""
-    best = {c.name: sample(c, 1) for c in contestants}
-    repeats = {name: max(1, round(SAMPLE / first)) for name, first in best.items()}
+    best = {contestant.name: float("inf") for contestant in contestants}
     deadline = time.perf_counter() + seconds
     rounds = 0
     while rounds < MIN_ROUNDS or time.perf_counter() < deadline:
-        if rounds in HOPELESS:
-            contestants = still_racing(contestants, best, HOPELESS[rounds])
         for contestant in contestants:
             rest()
-            name = contestant.name
-            best[name] = min(best[name], turn(contestant, repeats[name], best[name]))
+            so_far = best[contestant.name]
+            best[contestant.name] = min(so_far, turn(contestant, so_far))
         rounds += 1
+        if rounds in HOPELESS:
+            contestants = still_racing(contestants, best, HOPELESS[rounds])
     return {name: seconds * 1e6 for name, seconds in best.items()}
 
 
-def turn(contestant, repeat, so_far):
+def turn(contestant, so_far):
     """The shortest time of a call in seconds."""
     start = time.perf_counter()
-    if so_far > LONG:
+    if LONG < so_far < float("inf"):
         contestant.call()
         return time.perf_counter() - start
-    shortest = float("inf")
+    repeat, shortest = max(1, round(SAMPLE / so_far)), float("inf")
     while True:
         shortest = min(shortest, sample(contestant, repeat))
         if time.perf_counter() > start + TURN:

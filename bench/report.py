@@ -8,6 +8,7 @@ import math
 from fastsoftmax._bench_table import microseconds
 
 BEGIN, END = "<!-- peers: begin -->", "<!-- peers: end -->"
+SHORT = {"onnxruntime": "ort", "tensorflow": "tf"}  # in the cells of wide tables
 README_CASES = ("1x10", "100000x10", "65536x100", "1024x1000", "64x32000", "32x128256")
 
 
@@ -174,7 +175,8 @@ def markdown_table(rows):
 
 def cell(row):
     """The ratio, whose time it is over ours, and the share of the limit."""
-    ahead = "-" if row["ratio"] is None else f"{ratio(row['ratio'])} {row['best_peer']}"
+    best = SHORT.get(row["best_peer"], row["best_peer"])
+    ahead = "-" if row["ratio"] is None else f"{ratio(row['ratio'])} {best}"
     if row["ratio"] is not None and row["ratio"] < 1:
         ahead = f"**{ahead}**"
     return ahead if row["share"] is None else f"{ahead}, {ratio(row['share'])}"
