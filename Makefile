@@ -82,9 +82,11 @@ sanitize:        ## C programs and Python tests under sanitizers, races, valgrin
 fuzz:            ## the Python functions on instrumented C; make fuzz SECONDS=3600
 	PYTHONPATH= bash tools/fuzz.sh $(or $(SECONDS),60)
 
-portability:     ## csrc as aarch64 (run under qemu) and as Windows (compiled); wants Debian
+portability:     ## csrc for aarch64 under qemu, for Windows under Wine, with musl; wants Debian
 	bash tools/test_neon.sh
 	bash tools/check_windows.sh
+	bash tools/test_systems.sh musl
+	bash tools/test_systems.sh windows
 
 compile_commands.json: $(SOURCES)  ## for clangd and other tools
 	FASTSOFTMAX_COMPILE_COMMANDS=1 $(PYTHON) setup.py -q build_ext --inplace
