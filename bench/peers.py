@@ -99,11 +99,12 @@ def main(arguments=None):
 def joined(paths):
     """The first run, with the rows of all."""
     contents = [json.loads(Path(path).read_text(encoding="utf-8")) for path in paths]
-    return {**contents[0], "rows": [row for content in contents for row in content["rows"]]}
+    return {**contents[0], "rows": [row for content in contents for row in content["rows"]],
+            "others": max(content["others"] for content in contents)}
 
 
 def run(options):
-    start = time.perf_counter()
+    start, before = time.perf_counter(), others_seconds()
     names = [name for name in libraries.PEERS if libraries.is_installed(name)] \
         if options.peers is None else options.peers
     machine = describe_machine()
@@ -117,9 +118,24 @@ def run(options):
             measured = found["limits"]
     absent = report.absent_text(rows)
     print(f"\n{absent}\n" if absent else "", end="")
-    print(f"\n{time.perf_counter() - start:.0f} s in all")
+    seconds = time.perf_counter() - start
+    others = (others_seconds() - before) / seconds
+    print(f"\n{seconds:.0f} s in all"
+          + f", {report.disturbance(others)}" * report.is_disturbed(others))
     return {"machine": machine, "limits": measured, "sweep": options.sweep, "rows": rows,
+            "others": others,
             "peers": {name: libraries.version(name) for name in names}}
+
+
+def others_seconds():
+    """Processor time that other programs have taken since the system began; 0 if none tells."""
+    try:
+        with open("/proc/stat", encoding="utf-8") as file:
+            ticks = [int(text) for text in file.readline().split()[1:9]]
+    except OSError:
+        return 0.0
+    busy = sum(ticks) - ticks[3] - ticks[4]  # the idle ones
+    return busy / os.sysconf("SC_CLK_TCK") - sum(os.times()[:4])  # ours, and our children's
 
 
 def in_own_process(function, processors, *arguments):

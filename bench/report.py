@@ -114,8 +114,18 @@ def markdown(content):
 def description(content):
     machine = content["machine"]
     peers = ", ".join(f"{name} {version}" for name, version in content["peers"].items())
-    return (f"{machine['cpu']} ({machine['cpus']} processors; kernels {machine['isa']}), "
+    text = (f"{machine['cpu']} ({machine['cpus']} processors; kernels {machine['isa']}), "
             f"{machine['system']}, Python {machine['python']}; peers: {peers or 'none'}")
+    disturbed = is_disturbed(content["others"])
+    return f"{text}; **{disturbance(content['others'])}**" if disturbed else text
+
+
+def is_disturbed(others):
+    return others > 0.1
+
+
+def disturbance(others):
+    return f"while other programs kept {others:.2f} processors busy"
 
 
 def summary_table(rows):

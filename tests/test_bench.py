@@ -80,6 +80,7 @@ def test_summary(race):
     assert found["worst"]["ratio"] == ratios[0]
     assert "float32, 1 thread: 6 cases, geometric mean" in text
     assert content["machine"]["cpu"] and set(content["peers"]) == {"numpy"}
+    assert -1 < content["others"] < 1000
 
 
 def test_markdown_from_json(race):
@@ -97,9 +98,9 @@ def test_markdown_from_json(race):
 def test_several_settings(race):
     """One file's tables open, the others' folded; "all" is on the best instruction set alone."""
     _, content, folder = race
-    capped = {**content, "rows": [{**row, "threads": k, "cap": cap, "ratio": ratio}
-                                  for k, cap, ratio in ((2, None, 4.0), (1, "avx2", 0.25))
-                                  for row in content["rows"]]}
+    rows = [{**row, "threads": k, "cap": cap, "ratio": ratio}
+            for k, cap, ratio in ((2, None, 4.0), (1, "avx2", 0.25)) for row in content["rows"]]
+    capped = {**content, "rows": rows, "others": 0.25 + abs(content["others"])}
     (folder / "more.json").write_text(json.dumps(capped))
     (folder / "both.md").write_text(MARKED)
     done = peers("--from", folder / "race.json", folder / "more.json",
@@ -113,6 +114,8 @@ def test_several_settings(race):
     text = (folder / "both.md").read_text()
     assert "| float32, 2 threads | 6 | 4.00 | 0 | 4.00: softmax, 32 x 10, fresh (numpy) |" in text
     assert text.index("**float32, 1 thread, out=**") < text.index("<details>")
+    others = json.loads((folder / "both.json").read_text())["others"]
+    assert others >= 0.25 and f"other programs kept {others:.2f} processors busy" in text
     assert text.count("<details>") == text.count("</details>") == 2
     assert text.count("**float32, 2 threads, a fresh result each call**") == 1
 
