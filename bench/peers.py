@@ -14,6 +14,7 @@ import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 from glob import glob
+from pathlib import Path
 
 import cases
 import libraries
@@ -49,7 +50,9 @@ def parse(arguments=None):
     add("--json", metavar="FILE", help="write everything measured to FILE")
     add("--markdown", metavar="FILE", help=f"replace what stands between {report.BEGIN} and "
                                            f"{report.END} in FILE by this run's tables")
-    add("--from", metavar="FILE", dest="source", help="race nothing: take FILE, from --json")
+    add("--readme", metavar="FILE", help="the same by one table, that of README.md")
+    add("--from", metavar="FILE", nargs="+", dest="sources",
+        help="race nothing: take the FILEs, from --json")
     options = parser.parse_args(arguments)
     check(parser, options)
     return options
@@ -68,9 +71,10 @@ def shape(text):
 def check(parser, options):
     """Everything that would fail after the work, before it."""
     check_writable(options.json)
-    if options.markdown and not (os.path.exists(options.markdown)
-                                 and report.has_marks(options.markdown)):
-        parser.error(f"--markdown: {options.markdown} lacks {report.BEGIN} and {report.END}")
+    for name in ("markdown", "readme"):
+        path = getattr(options, name)
+        if path and not (os.path.exists(path) and report.has_marks(path)):
+            parser.error(f"--{name}: {path} lacks {report.BEGIN} and {report.END}")
     for threads in options.threads:
         if not 1 <= threads <= allowed_cpus():
             parser.error(f"--threads: {threads}, expected 1 to {allowed_cpus()}, the processors "
@@ -82,20 +86,25 @@ def check(parser, options):
 
 def main(arguments=None):
     options = parse(arguments)
-    if options.source:
-        with open(options.source, encoding="utf-8") as file:
-            content = json.load(file)
-    else:
-        content = run(options)
+    content = joined(options.sources) if options.sources else run(options)
     print(f"\n{report.summary_text(content['rows'])}")
     if options.json:
         write_json(options.json, {**content, "summary": dict(report.summaries(content["rows"]))})
     if options.markdown:
         report.replace_between_marks(options.markdown, report.markdown(content))
+    if options.readme:
+        report.replace_between_marks(options.readme, report.readme(content))
+
+
+def joined(paths):
+    """The first run, with the rows of all."""
+    contents = [json.loads(Path(path).read_text(encoding="utf-8")) for path in paths]
+    return {**contents[0], "rows": [row for content in contents for row in content["rows"]],
+            "others": max(content["others"] for content in contents)}
 
 
 def run(options):
-    start = time.perf_counter()
+    start, before = time.perf_counter(), others_seconds()
     names = [name for name in libraries.PEERS if libraries.is_installed(name)] \
         if options.peers is None else options.peers
     machine = describe_machine()
@@ -109,9 +118,24 @@ def run(options):
             measured = found["limits"]
     absent = report.absent_text(rows)
     print(f"\n{absent}\n" if absent else "", end="")
-    print(f"\n{time.perf_counter() - start:.0f} s in all")
+    seconds = time.perf_counter() - start
+    others = (others_seconds() - before) / seconds
+    print(f"\n{seconds:.0f} s in all"
+          + f", {report.disturbance(others)}" * report.is_disturbed(others))
     return {"machine": machine, "limits": measured, "sweep": options.sweep, "rows": rows,
+            "others": others,
             "peers": {name: libraries.version(name) for name in names}}
+
+
+def others_seconds():
+    """Processor time that other programs have taken since the system began; 0 if none tells."""
+    try:
+        with open("/proc/stat", encoding="utf-8") as file:
+            ticks = [int(text) for text in file.readline().split()[1:9]]
+    except OSError:
+        return 0.0
+    busy = sum(ticks) - ticks[3] - ticks[4]  # the idle ones
+    return busy / os.sysconf("SC_CLK_TCK") - sum(os.times()[:4])  # ours, and our children's
 
 
 def in_own_process(function, processors, *arguments):
@@ -134,7 +158,8 @@ def race_setting(options, dtype, threads, names):
     entrants = {"ours": libraries.ours(dtype, threads)}
     entrants.update((name, libraries.PEERS[name](dtype, threads)) for name in names)
     helper, why = limits.build()
-    print(f"\n{report.title((dtype, threads))}"
+    cap = fastsoftmax.show_config("dicts")["isa"]["cap"]  # FASTSOFTMAX_MAX_ISA
+    print(f"\n{report.title((dtype, threads, cap))}"
           + (f"; no limits: {why}" if helper is None else "") + f"\n\n{report.head()}", flush=True)
     wanted = [(operation, mode) for operation in libraries.OPERATIONS if operation in options.op
               for mode in libraries.MODES[operation] if mode in options.mode]
@@ -143,7 +168,7 @@ def race_setting(options, dtype, threads, names):
     for case in chosen_cases(options):
         for row in race_case(case, wanted, dtype, threads, entrants, helper, seconds):
             print(report.line(row), flush=True)
-            rows.append(row)
+            rows.append({**row, "cap": cap})
     return {"rows": rows, "limits": limits.describe(helper, why)}
 
 

@@ -16,8 +16,7 @@ from cases import aligned_empty, logits_and_targets
 from fastsoftmax._bench import SAMPLE, Contestant, sample
 
 MIN_ROUNDS = 3
-HOPELESS = 3  # times the best peer's time: leaves after MIN_ROUNDS
-HOPELESS_AT_ONCE = 10  # after the first sample: the largest cases take seconds a round
+HOPELESS = {1: 5, 3: 3}  # {rounds: who takes more times the best peer's time leaves then}
 TURN = 0.01  # seconds, at least one sample
 REST = 0.01  # seconds, repeated until the process keeps still in it: systems count in ticks of 4 ms
 BUSY = 0.2  # of REST
@@ -27,6 +26,8 @@ YARDSTICK = "np.exp"
 TINY = 1000  # logits: the cost of a call, which np.exp has as well, is all there is
 PIECE = 1 << 20  # entries compared at a time: no temporaries of the size of the largest case
 SMALL = 16_384  # logits: below, no limit of memory or arithmetic says anything
+LONG = 0.1  # seconds: after the first round, no call before such a one to warm the caches
+COMPARED = 8  # PIECEs of a result, spread over it
 
 
 def race_case(case, wanted, dtype, threads, entrants, helper, seconds):
@@ -81,10 +82,11 @@ def disagreement(found, expected):
     for part, wanted in zip(found, expected, strict=True):
         if part.shape != wanted.shape:
             return f"computes something else: shape {part.shape} for {wanted.shape}"
-        scale = float(np.abs(wanted).max())
+        scale = max(float(wanted.max()), -float(wanted.min()))
         part, flat = part.reshape(-1), wanted.reshape(-1)
+        step = max(PIECE, flat.size // COMPARED)
         off = max(float(np.abs(part[at:at + PIECE] - flat[at:at + PIECE]).max())
-                  for at in range(0, flat.size, PIECE))
+                  for at in range(0, flat.size, step))
         if not off <= np.sqrt(np.finfo(wanted.dtype).eps) * scale:
             return f"computes something else: off by {off:.3g} where the largest is {scale:.3g}"
     return None
@@ -103,28 +105,30 @@ def measures(operation, mode, helper, x, y, threads):
 
 def race(contestants, seconds):
     """{name: shortest time of a call in microseconds}."""
-    best = {c.name: sample(c, 1) for c in contestants}
-    repeats = {name: max(1, round(SAMPLE / first)) for name, first in best.items()}
-    contestants = still_racing(contestants, best, HOPELESS_AT_ONCE)
+    best = {contestant.name: float("inf") for contestant in contestants}
     deadline = time.perf_counter() + seconds
     rounds = 0
     while rounds < MIN_ROUNDS or time.perf_counter() < deadline:
         for contestant in contestants:
             rest()
-            seen = turn(contestant, repeats[contestant.name])
-            best[contestant.name] = min(best[contestant.name], seen)
+            so_far = best[contestant.name]
+            best[contestant.name] = min(so_far, turn(contestant, so_far))
         rounds += 1
-        if rounds == MIN_ROUNDS:
-            contestants = still_racing(contestants, best, HOPELESS)
+        if rounds in HOPELESS:
+            contestants = still_racing(contestants, best, HOPELESS[rounds])
     return {name: seconds * 1e6 for name, seconds in best.items()}
 
 
-def turn(contestant, repeat):
+def turn(contestant, so_far):
     """The shortest time of a call in seconds."""
-    shortest, end = float("inf"), time.perf_counter() + TURN
+    start = time.perf_counter()
+    if LONG < so_far < float("inf"):
+        contestant.call()
+        return time.perf_counter() - start
+    repeat, shortest = max(1, round(SAMPLE / so_far)), float("inf")
     while True:
         shortest = min(shortest, sample(contestant, repeat))
-        if time.perf_counter() > end:
+        if time.perf_counter() > start + TURN:
             return shortest
 
 

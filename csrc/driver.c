@@ -181,8 +181,8 @@ static void run_tile(fs_plan *p, int64_t row, int64_t count, const int64_t *offs
                      int64_t *exponents)
 {
     const fs_call *call = p->call;
-    double value[FS_TILE], lse[FS_TILE], weight[FS_TILE], sample[FS_TILE], factor[FS_TILE], z_factor[FS_TILE];
-    double power[FS_TILE], state[FS_TILE * STATE_NUMBERS];
+    double value[FS_TILE], lse[FS_TILE], weight[FS_TILE], sample[FS_TILE], factor[FS_TILE];
+    double z_factor[FS_TILE], power[FS_TILE], state[FS_TILE * STATE_NUMBERS];
     fs_sample_factors factors = {weight, sample, factor, z_factor, power, 0.0};
     int64_t target[FS_TILE];
     fs_rows rows = {0};

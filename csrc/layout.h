@@ -4,8 +4,8 @@
 #include "fastsoftmax.h"
 #include <stddef.h>
 
-enum { FS_AT_X, FS_AT_OTHER, FS_AT_Y, FS_AT_VALUE, FS_AT_TARGET, FS_AT_SAMPLE_WEIGHT, FS_AT_GRAD_OUTPUT,
-       FS_ARRAYS };
+enum { FS_AT_X, FS_AT_OTHER, FS_AT_Y, FS_AT_VALUE, FS_AT_TARGET, FS_AT_SAMPLE_WEIGHT,
+       FS_AT_GRAD_OUTPUT, FS_ARRAYS };
 
 /* The batch dimensions of all arrays of a call, merged where every array allows it. */
 typedef struct {

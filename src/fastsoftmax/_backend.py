@@ -119,7 +119,7 @@ def _choose():
         if asked == "compiled":
             raise
         warn(
-            f"fastsoftmax runs without its compiled kernels ({error}): results are the same, "
+            f"fastsoftmax runs without its compiled kernels ({error}): results are right, "
             "but slow. Install a wheel, or build with a C compiler at hand; "
             "FASTSOFTMAX_BACKEND=numpy chooses this silently."
         )

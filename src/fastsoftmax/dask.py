@@ -26,6 +26,7 @@ from ._online import STATE
 
 __all__ = ["cross_entropy", "log_softmax", "logsumexp", "softmax"]
 
+
 def softmax(x, axis=-1):
     """Softmax of a Dask array, lazily.
 

@@ -28,6 +28,7 @@ from . import _torch_operators as operators
 
 __all__ = ["CrossEntropyLoss", "cross_entropy", "log_softmax", "logsumexp", "softmax"]
 
+
 def softmax(input, dim=None, _stacklevel=3, dtype=None):
     """Softmax along `dim`, as ``torch.nn.functional.softmax``.
 
