@@ -50,7 +50,8 @@ class Reference:
     state = staticmethod(reference.state)
     given = staticmethod(reference.given)
     join_states = staticmethod(reference.join_states)
-    state_distance = staticmethod(reference.state_distance)
+    state_logsumexp = staticmethod(reference.state_logsumexp)
+    state_loss = staticmethod(reference.state_loss)
 
     # It makes no results of its own: nothing is there to be recycled.
     empty = staticmethod(np.empty)

@@ -320,10 +320,18 @@ def given(op, x, states, y, axis, threads):
     v.store(np.moveaxis(y, axis, -1), result)
 
 
-def state_distance(states, out):
-    """logsumexp - max of each state."""
+def state_logsumexp(states, out):
+    """logsumexp of each state."""
     with np.errstate(all="ignore"):
-        out[...] = np.log1p(_rest(states))
+        m = states[..., 0]
+        out[...] = np.where(np.isfinite(m), m + np.log1p(_rest(states)), m)
+
+
+def state_loss(states, x, out):
+    """logsumexp - x of each state and its x."""
+    with np.errstate(all="ignore"):
+        loss = (states[..., 0].astype(np.longdouble) - x) + np.log1p(_rest(states))
+        out[...] = np.where(x == np.inf, np.nan, loss)
 
 
 def _rest(states):

@@ -183,7 +183,7 @@ static void join_states(const batch *b, double *states)
     free(own);
 }
 
-/* The states that a call has written, and of joined ones logsumexp - max. */
+/* The states that a call has written, and of joined ones logsumexp and the loss of a logit. */
 static int64_t collect_states(const operation *op, const batch *b, double *states, double *results)
 {
     const int64_t count = STATE_NUMBERS * b->rows;
@@ -192,8 +192,9 @@ static int64_t collect_states(const operation *op, const batch *b, double *state
     memcpy(results, states, (size_t)count * sizeof *results);
     if (op->with != JOINED)
         return count;
-    fs_state_distance(states, results + count, b->rows);
-    return count + b->rows;
+    fs_state_logsumexp(states, results + count, b->rows);
+    fs_state_loss(states, b->x, results + count + b->rows, b->rows);
+    return count + 2 * b->rows;
 }
 
 static int64_t run(const operation *op, const batch *b, layout way, double *results);
@@ -208,7 +209,7 @@ static void add_values(fs_call *call, const operation *op, const batch *b, const
                                                  : size_of(b->dtype));
     if (is_given(op->op)) {
         const int64_t numbers = STATE_NUMBERS * b->rows;
-        double *states = (double *)(void *)buffer(numbers + b->rows, sizeof *states);
+        double *states = (double *)(void *)buffer(numbers + 2 * b->rows, sizeof *states);
         run(&joined, b, PLAIN, states);
         memcpy(a->states, states, (size_t)numbers * sizeof *states);
         free(states);

@@ -114,7 +114,7 @@ static void check_ways(const operation *op, const batch *b, const double *result
 /* Every op of every instance over one batch, which is freed. */
 static void take(batch b)
 {
-    double *results = (double *)(void *)buffer(b.rows * (b.n + STATE_NUMBERS + 1), sizeof *results);
+    double *results = (double *)(void *)buffer(b.rows * (b.n + STATE_NUMBERS + 2), sizeof *results);
     truth t = {0};
     if (measure)
         t = truth_of(&b);
