@@ -26,24 +26,23 @@ void fs_state_join(double *a, const double *b, int64_t rows)
         join(a + i * STATE_NUMBERS, b + i * STATE_NUMBERS);
 }
 
-void fs_state_logsumexp(const double *states, double *result, int64_t rows)
+/* (max - x) + log(1 + R): of one sign where the state covers x, so that nothing cancels. */
+static double loss_of(const double *state, double x)
 {
-    for (int64_t i = 0; i < rows; i++) {
-        const double *state = states + i * STATE_NUMBERS, max = state[0];
-        result[i] = max - max == 0 ? plus_wide(max, state_distance(state)) : max;
-    }
+    const double max = state[0];
+    if (max - max != 0 || x != x || x == INFINITY)
+        return NAN;
+    return x == -INFINITY ? INFINITY
+                          : wide_value(wide_add(two_sum(max, -x), state_distance(state)));
 }
 
-/* (max - x) + log(1 + R): of one sign where the state covers x, so that nothing cancels. */
-void fs_state_loss(const double *states, const double *x, double *result, int64_t rows)
+void fs_state_end(const double *states, const double *x, double *result, int64_t rows)
 {
     for (int64_t i = 0; i < rows; i++) {
         const double *state = states + i * STATE_NUMBERS, max = state[0];
-        if (max - max != 0 || x[i] != x[i] || x[i] == INFINITY)
-            result[i] = NAN;
-        else if (x[i] == -INFINITY)
-            result[i] = INFINITY;
+        if (x)
+            result[i] = loss_of(state, x[i]);
         else
-            result[i] = wide_value(wide_add(two_sum(max, -x[i]), state_distance(state)));
+            result[i] = max - max == 0 ? plus_wide(max, state_distance(state)) : max;
     }
 }

@@ -35,9 +35,10 @@ FS_INLINE two_vectors split_wide(wide a)
     return split;
 }
 
+/* Where dy and the sum nearly cancel the first difference is exact, so that dx keeps its digits. */
 FS_INLINE v_t softmax_dx(v_t dy, v_t y, two_vectors sum)
 {
-    return v_mul(y, v_sub(v_sub(dy, sum.high), sum.low));
+    return v_fnma(y, sum.low, v_mul(y, v_sub(dy, sum.high)));
 }
 
 static void softmax_backward_rows(const fs_rows *rows)

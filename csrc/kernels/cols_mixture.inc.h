@@ -9,6 +9,13 @@ typedef struct {
     int64_t n;
 } cols_classes;
 
+/* As class_weight(). */
+FS_INLINE double weight_of_class(const cols_classes *a, int64_t class)
+{
+    const double low = a->weight_low ? (double)a->weight_low[class] : 0.0;
+    return a->weight ? (double)a->weight[class] + low : 1.0;
+}
+
 typedef struct { d_wide T[D_PARTS], D[D_PARTS], U[D_PARTS]; } cols_mixtures;
 
 FS_INLINE void clear_mixtures(cols_mixtures *sums)
@@ -74,6 +81,13 @@ FS_SHARED void cols_gaps(const cols_classes *a, v_t pivot, d_wide *total)
         cols_gaps_loop(a, pivot, 1, total);
     else
         cols_gaps_loop(a, pivot, 0, total);
+    if (a->weight_low) {
+        const cols_classes low = {a->x, 0, a->weight_low, 0, a->n};
+        d_wide lost[D_PARTS];
+        cols_gaps(&low, pivot, lost); /* itself, without a low part */
+        for (int p = 0; p < D_PARTS; p++)
+            total[p] = d_end_add(total[p], lost[p]);
+    }
 }
 
 /* As sum_soft(). */

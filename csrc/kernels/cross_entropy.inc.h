@@ -7,7 +7,7 @@
  * and label 0 the loss is 4.1e-9 where 1 + R is already 1. A label is read once by the driver. */
 
 typedef struct {
-    double loss;
+    double loss, loss_low; /* float32: without a low part */
     double lse, p; /* logsumexp and the target's probability: only where there is a z-loss */
     wide rest; /* sum over the others, times 2^(HEADROOM - K) */
     full_sum all;
@@ -37,16 +37,16 @@ FS_INLINE target_exp exp_of_target(real x_t, real shift)
     return e;
 }
 
-FS_INLINE double loss_of_target(wide rest, int64_t K, const target_exp *target)
+FS_INLINE wide loss_of_target(wide rest, int64_t K, const target_exp *target)
 {
     const wide_exp e = target->inverse;
     if (!FS_F64) {
         const one_exponential inverse = {e.fraction.high, (double)e.exponent};
-        return one_loss_short(rest.high, (double)K, target->distance.high, inverse);
+        return wide_of(one_loss_short(rest.high, (double)K, target->distance.high, inverse), 0.0);
     }
     if (target->distance.high > 0x1p+30) /* hopeless: R itself has left the range */
-        return target->distance.high + log_wide(rest, K - HEADROOM).high;
-    return log1p_scaled(wide_mul(rest, e.fraction), K - HEADROOM + e.exponent).high;
+        return wide_of(target->distance.high + log_wide(rest, K - HEADROOM).high, 0.0);
+    return log1p_scaled(wide_mul(rest, e.fraction), K - HEADROOM + e.exponent);
 }
 
 FS_INLINE target_terms split_target(const row_state *state, real x_t, const target_exp *target)
@@ -57,10 +57,11 @@ FS_INLINE target_terms split_target(const row_state *state, real x_t, const targ
     terms.all = sum_with_pivot(terms.rest, state->K, &target->own);
     if (!FS_F64)
         terms.all.sum.low = 0.0;
-    if (x_t - x_t != 0 || terms.rest.high != terms.rest.high)
-        terms.loss = bad || terms.rest.high != terms.rest.high ? NAN : INFINITY;
-    else
-        terms.loss = loss_of_target(terms.rest, state->K, target);
+    wide loss = wide_of(bad || terms.rest.high != terms.rest.high ? NAN : INFINITY, 0.0);
+    if (x_t - x_t == 0 && terms.rest.high == terms.rest.high)
+        loss = loss_of_target(terms.rest, state->K, target);
+    terms.loss = loss.high;
+    terms.loss_low = loss.low;
     return terms;
 }
 

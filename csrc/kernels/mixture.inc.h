@@ -106,7 +106,8 @@ FS_INLINE void add_soft(v_acc_t *T, v_acc_t *D, const v_t *x, const v_t *t, v_t 
     if (FS_F64) {
         const v_t a = v_fma(t[1], gap[1], v_mul(t[0], gap[0]));
         const v_t b = v_fma(t[3], gap[3], v_mul(t[2], gap[2]));
-        v_acc_add(T, v_add(v_add(t[0], t[1]), v_add(t[2], t[3])));
+        v_acc_add(T, v_add(t[0], t[1])); /* the whole gradient is times T */
+        v_acc_add(T, v_add(t[2], t[3]));
         v_acc_add(D, v_add(a, b));
         return;
     }

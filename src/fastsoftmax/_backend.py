@@ -50,8 +50,7 @@ class Reference:
     state = staticmethod(reference.state)
     given = staticmethod(reference.given)
     join_states = staticmethod(reference.join_states)
-    state_logsumexp = staticmethod(reference.state_logsumexp)
-    state_loss = staticmethod(reference.state_loss)
+    state_end = staticmethod(reference.state_end)
 
     # It makes no results of its own: nothing is there to be recycled.
     empty = staticmethod(np.empty)

@@ -57,7 +57,7 @@ def given_states(op, x, states, axes, out, threads=0):
 def log_sums(states):
     """logsumexp of each row, in float64."""
     result = np.empty(states.shape, np.float64)  # named: by default NumPy 2.4 loses a reference
-    core.state_logsumexp(_numbers(np.ascontiguousarray(states)), result)
+    core.state_end(_numbers(np.ascontiguousarray(states)), None, result)
     return result
 
 
@@ -65,7 +65,7 @@ def losses(states, target_logits):
     """logsumexp - target, in float64; NaN where the target or the largest logit has no loss."""
     x = np.ascontiguousarray(target_logits, np.float64).reshape(states.shape)
     result = np.empty(states.shape, np.float64)
-    core.state_loss(_numbers(np.ascontiguousarray(states)), x, result)
+    core.state_end(_numbers(np.ascontiguousarray(states)), x, result)
     return result
 
 

@@ -192,8 +192,8 @@ static int64_t collect_states(const operation *op, const batch *b, double *state
     memcpy(results, states, (size_t)count * sizeof *results);
     if (op->with != JOINED)
         return count;
-    fs_state_logsumexp(states, results + count, b->rows);
-    fs_state_loss(states, b->x, results + count + b->rows, b->rows);
+    fs_state_end(states, 0, results + count, b->rows);
+    fs_state_end(states, b->x, results + count + b->rows, b->rows);
     return count + 2 * b->rows;
 }
 
