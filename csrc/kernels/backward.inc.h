@@ -35,10 +35,10 @@ FS_INLINE two_vectors split_wide(wide a)
     return split;
 }
 
-/* Where dy and the sum nearly cancel the first difference is exact, so that dx keeps its digits. */
-FS_INLINE v_t softmax_dx(v_t dy, v_t y, two_vectors sum)
+/* less: -sum(dy y). Where the two nearly cancel their sum is exact, so that dx keeps its digits. */
+FS_INLINE v_t softmax_dx(v_t dy, v_t y, two_vectors less)
 {
-    return v_fnma(y, sum.low, v_mul(y, v_sub(dy, sum.high)));
+    return v_fma(y, v_add(dy, less.high), v_mul(y, less.low));
 }
 
 static void softmax_backward_rows(const fs_rows *rows)
@@ -47,15 +47,15 @@ static void softmax_backward_rows(const fs_rows *rows)
         const real *dy = (const real *)rows->x + i * rows->x_step;
         const real *y = (const real *)rows->other + i * rows->other_step;
         real *dx = (real *)rows->y + i * rows->y_step;
-        const two_vectors sum = split_wide(sum_products(dy, y, rows->n));
+        const two_vectors less = split_wide(wide_minus(sum_products(dy, y, rows->n)));
         const v_t zero = v_set1(0);
         int64_t j = 0;
         for (; j + V_LANES <= rows->n; j += V_LANES)
-            v_store(dx + j, softmax_dx(v_load(dy + j), v_load(y + j), sum));
+            v_store(dx + j, softmax_dx(v_load(dy + j), v_load(y + j), less));
         if (j < rows->n) {
             const int64_t left = rows->n - j;
             const v_t part = softmax_dx(v_load_part(dy + j, left, zero),
-                                        v_load_part(y + j, left, zero), sum);
+                                        v_load_part(y + j, left, zero), less);
             v_store_part(dx + j, part, left);
         }
     }

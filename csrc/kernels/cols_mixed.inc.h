@@ -159,7 +159,7 @@ FS_INLINE void sum_classes(const mixed_call *call, const cols_classes *a, mixed_
 {
     const v_t pivot = v_load(group->at.logit);
     clear_mixtures(&group->sums);
-    if (!call->soft) {
+    if (!call->soft && !a->weight_low) {
         if (!group->by_largest.some || !group->by_largest.all)
             cols_gaps(a, pivot, group->sums.U);
         if (group->by_largest.some)

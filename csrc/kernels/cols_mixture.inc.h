@@ -81,13 +81,6 @@ FS_SHARED void cols_gaps(const cols_classes *a, v_t pivot, d_wide *total)
         cols_gaps_loop(a, pivot, 1, total);
     else
         cols_gaps_loop(a, pivot, 0, total);
-    if (a->weight_low) {
-        const cols_classes low = {a->x, 0, a->weight_low, 0, a->n};
-        d_wide lost[D_PARTS];
-        cols_gaps(&low, pivot, lost); /* itself, without a low part */
-        for (int p = 0; p < D_PARTS; p++)
-            total[p] = d_end_add(total[p], lost[p]);
-    }
 }
 
 /* As sum_soft(). */

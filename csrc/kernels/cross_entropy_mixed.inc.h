@@ -96,9 +96,8 @@ FS_INLINE int mix_by_target(const fs_rows *rows, const real *x, int64_t t, const
     row->state = sweep(x, rows->n, plan);
     if (plan->shift != 0)
         e = exp_of_target(x[t], plan->shift);
-    wide gaps = sum_gaps(x, rows->n, x[t], q->weight);
-    if (q->weight_low)
-        gaps = end_add(gaps, sum_gaps(x, rows->n, x[t], q->weight_low));
+    const wide gaps = q->weight_low ? sum_mixture(x, rows->n, x[t], q, 1).U
+                                    : sum_gaps(x, rows->n, x[t], q->weight);
     const target_terms terms = end_pivot(rows, x[t], &e, plan->shift, row);
     row->total = sum_of_coefficients(rows, q, wide_of(class_weight(q, t), 0.0));
     const double loss = wide_value(end_add(
@@ -199,22 +198,25 @@ typedef struct {
 FS_INLINE v_t mixed_rest(const mixed_shares *s, v_t term, v_t t, v_t w, v_t w_low)
 {
     const v_t zero = v_set1(0);
-    v_t q_low = s->weighted ? v_mul(s->base_low, w) : s->base_low, share = zero;
+    v_t q = s->base, q_low = s->base_low;
+    if (s->weighted) {
+        q = v_mul(s->base, w);
+        q_low = v_fma(s->base_low, w, v_fma(s->base, w, v_sub(zero, q)));
+    }
     if (s->lossy)
         q_low = v_fma(s->soft ? v_fma(s->slope, t, s->base) : s->base, w_low, q_low);
-    if (s->soft && s->weighted) { /* slope, which may be large, before w, which is 1 or less */
+    if (s->soft && s->weighted) { /* slope, which may be large, before w, which is 2 or less */
         const v_t part = v_mul(s->slope, t), lost = v_fma(s->slope, t, v_sub(zero, part));
-        share = v_mul(part, w);
+        const v_t share = v_mul(part, w), sum = v_add(q, share), back = v_sub(sum, q);
         q_low = v_add(q_low, v_fma(part, w, v_sub(zero, share)));
         q_low = v_fma(v_fma(s->slope_low, t, lost), w, q_low);
+        q_low = v_add(q_low, v_add(v_sub(q, v_sub(sum, back)), v_sub(share, back))); /* Knuth */
+        q = sum;
     } else if (s->soft) {
         q_low = v_fma(s->slope_low, t, q_low);
     }
-    const v_t low = v_fma(term, s->factor_low, v_sub(zero, q_low));
-    const v_t rest = s->weighted ? v_fnma(s->base, w, low) : v_sub(low, s->base);
-    if (s->weighted)
-        return v_sub(rest, share);
-    return s->soft ? v_fnma(s->slope, t, rest) : rest;
+    const v_t rest = v_sub(v_fma(term, s->factor_low, v_sub(zero, q_low)), q);
+    return s->soft && !s->weighted ? v_fnma(s->slope, t, rest) : rest;
 }
 
 /* `count` elements from j on. */
