@@ -149,6 +149,21 @@ def test_grad_output_of_any_size(exponent, axis, options, dtype, isa, rng):
 
 
 @pytest.mark.parametrize("options", [{}, {"label_smoothing": 0.1}])
+@pytest.mark.parametrize("exponent", [-1000, -140, -61, 61, 120, 900])
+def test_class_weights_of_any_size(exponent, options, dtype, isa, rng):
+    """As those of samples, which grad_output multiplies too."""
+    x, labels = rng.normal(0, 3, (40, 6)).astype(dtype), rng.integers(6, size=40)
+    weight = rng.uniform(1, 2, 6).astype(np.float32)
+    options = {"reduction": "sum", **options}
+    _, plain = fastsoftmax.cross_entropy_with_grad(x, labels, weight=weight, **options)
+    weight = np.ldexp(weight.astype(np.float64), exponent)
+    _, grad = fastsoftmax.cross_entropy_with_grad(x, labels, weight=weight, **options)
+    exact = plain.astype(WIDE) * WIDE(2) ** exponent
+    lost = exponent < (-100 if dtype == np.float32 else -900)  # subnormal results
+    assert testing.ulp_error(grad, exact).max() <= (1 if lost else 0)
+
+
+@pytest.mark.parametrize("options", [{}, {"label_smoothing": 0.1}])
 @pytest.mark.parametrize("factor", [np.inf, -np.inf, 1e300, -1e300])
 def test_grad_output_beyond_all_bounds(factor, options, isa):
     x = np.array([[1, 2, 3], [3, -80, 0.5]], np.float32)
