@@ -30,7 +30,8 @@
 enum { MAX_ISAS = 8 };
 
 static const char *const dtypes[2] = {"float32", "float64"};
-static const char *const layouts[LAYOUTS] = {"plain", "in place", "columns", "threads", "small"};
+static const char *const layouts[LAYOUTS] = {"plain",   "in place", "columns",
+                                              "threads", "small",    "past the caches"};
 
 static struct { uint64_t hash; double worst; } found[MAX_ISAS][2][OPERATIONS];
 static int failures, spoil, measure = HAVE_TRUTH;
