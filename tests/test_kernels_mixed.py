@@ -7,7 +7,7 @@ Their gradients are differences: errors count in ULP of the larger of the terms.
 import numpy as np
 import pytest
 from conftest import BOUNDS, assert_exact, in_units_of
-from kernel_cases import BLOCK, DISTRIBUTIONS, SLOW_TRUTH, labels_for, rows_of
+from kernel_cases import BLOCK, DISTRIBUTIONS, PIECE, SLOW_TRUTH, labels_for, rows_of
 from mixed_cases import (
     WIDE,
     coefficients,
@@ -82,6 +82,26 @@ def test_mixed_losses_and_gradients(scheme, dtype, isa, rng):
         x = x[np.isfinite(x.max(axis=1))]  # nothing but -inf has no loss
         targets, options = arguments(scheme, x, rng)
         check(x, targets, **options)
+
+
+@pytest.mark.parametrize("scheme", ["smoothing", "weights", "soft", "soft with both"])
+@pytest.mark.parametrize("n", [PIECE + 161, 2 * PIECE + 1])
+def test_mixed_of_long_rows(n, scheme, dtype, isa, rng):
+    """Several pieces; the longer ones do not keep their terms, in either dtype."""
+    x = rows_of(["N(0,10)", "dominant", "stairs"], n, dtype, rng)
+    targets, options = arguments(scheme, x, rng)
+    check(x, targets, **options)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_nll_of_soft_targets(weighted, dtype, isa, rng):
+    for n in [*LENGTHS, BLOCK[dtype.name] + 17]:
+        x = rows_of(["N(0,1)", "N(0,10)", "dominant", "uniform +-80"] * 3, n, dtype, rng)
+        log_p, t = fastsoftmax.log_softmax(x), soft_targets(x, rng)
+        weight = 10.0 ** rng.uniform(-1, 1, n) if weighted else None
+        exact = -t.astype(WIDE) * log_p * (1 if weight is None else weight.astype(WIDE))
+        got = fastsoftmax.nll_loss(log_p, t, weight=weight, reduction="none")
+        assert_exact("nll_loss", got, exact.sum(axis=1))
 
 
 @pytest.mark.parametrize("scheme", ["smoothing", "weights", "soft", "soft with both"])
@@ -206,7 +226,7 @@ def backward_rows(n, dtype, rng):
 
 @pytest.mark.parametrize("op", ["softmax_backward", "log_softmax_backward"])
 def test_backward(op, dtype, isa, rng):
-    for n in lengths(dtype)[:: 3 if isa == "scalar" else 1]:
+    for n in [*lengths(dtype)[:: 3 if isa == "scalar" else 1], PIECE + 161]:
         dy, x = backward_rows(n, dtype, rng)
         if op == "softmax_backward":
             y = fastsoftmax.softmax(x)
