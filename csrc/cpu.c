@@ -7,6 +7,13 @@ static int64_t last_cache = INT64_C(32) << 20; /* that of a server of these year
 
 int64_t fs_cpu_last_cache(void) { return last_cache; }
 
+int64_t fs_cpu_assume_cache(int64_t bytes)
+{
+    const int64_t before = last_cache;
+    last_cache = bytes;
+    return before;
+}
+
 /* Dear under a hypervisor, which each question goes to. */
 void fs_cpu_init(void)
 {

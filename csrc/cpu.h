@@ -13,6 +13,7 @@ unsigned fs_cpu_features(void);
 
 /* Bytes of the last-level cache, or a guess; asked for once, by fs_cpu_init. */
 int64_t fs_cpu_last_cache(void);
+int64_t fs_cpu_assume_cache(int64_t bytes); /* for tests: what was assumed before comes back */
 void fs_cpu_init(void);
 
 #endif

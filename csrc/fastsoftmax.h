@@ -84,9 +84,9 @@ void fs_run_rows(fs_op op, fs_dtype dtype, const void *x, void *y, int64_t rows,
 /* Whether that way is the right one. */
 int fs_is_small(int64_t rows, int64_t n);
 
-/* States, four doubles a row: a becomes that of the elements of both; logsumexp - max. */
+/* States, four doubles a row: a becomes that of the elements of both; logsumexp, less x if given. */
 void fs_state_join(double *a, const double *b, int64_t rows);
-void fs_state_distance(const double *states, double *distance, int64_t rows);
+void fs_state_end(const double *states, const double *x, double *result, int64_t rows);
 
 void fs_threads_init(int allowed, int follow_omp);
 void fs_threads_set(int threads);

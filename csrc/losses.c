@@ -103,6 +103,14 @@ void fs_take_losses(fs_plan *p, int64_t row, const fs_rows *rows,
         fs_take_values(p, rows, offsets);
 }
 
+/* Rounded once: a sum rounded first would be another half ULP off. */
+static double mean_of(wide total, double divisor)
+{
+    const double mean = total.high / divisor;
+    const double rest = (fma(-mean, divisor, total.high) + total.low) / divisor;
+    return mean - mean == 0 && rest - rest == 0 ? mean + rest : mean;
+}
+
 void fs_finish_loss(fs_call *call, const fs_plan *p, const fs_target_sums *targets)
 {
     wide total = {0.0, 0.0}, huge = {0.0, 0.0};
@@ -113,5 +121,5 @@ void fs_finish_loss(fs_call *call, const fs_plan *p, const fs_target_sums *targe
     }
     const double divisor = fs_targets_divisor(call, targets), scale = huge.high ? HUGE_SCALE : 1.0;
     total = wide_add(wide_scale(total, scale), huge);
-    call->loss = divisor == 0.0 ? NAN : wide_value(total) / divisor / scale;
+    call->loss = divisor == 0.0 ? NAN : mean_of(total, divisor) / scale;
 }

@@ -113,7 +113,8 @@ static void read_factors(const fs_call *call, const fs_layout *layout, const int
         const double outer = read_weight(&call->grad_output,
                                          offsets[FS_AT_GRAD_OUTPUT] + i * step);
         const double factor = factors->weight[i] * outer / divisor;
-        const double z_factor = factors->sample[i] * outer / divisor;
+        /* without a z-loss of no effect, neither on the range that the two have together */
+        const double z_factor = call->z_loss == 0.0 ? factor : factors->sample[i] * outer / divisor;
         factors->factor[i] = target[i] < 0 ? 0.0 : factor;
         factors->z_factor[i] = target[i] < 0 ? 0.0 : z_factor;
     }

@@ -1,71 +1,45 @@
-"""The losses and their options: brute force, finite differences, properties."""
+"""The losses and their options: brute force in long double, properties."""
 
 import numpy as np
 import pytest
 from conftest import BOUNDS, assert_exact, in_units_of, same_bits
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from mixed_cases import WIDE, coefficients, mixed_truth
 
 import fastsoftmax
 from fastsoftmax import reference, testing
 
 pytestmark = pytest.mark.usefixtures("isa")
 
-WIDE = np.longdouble
+
+def brute_losses(x, targets, weight=None, label_smoothing=0.0, z_loss=0.0):
+    """As the documentation writes them, in long double."""
+    q = coefficients(x, targets, weight, label_smoothing)
+    lse = np.log(np.sum(np.exp(x), axis=1, keepdims=True))
+    return np.sum(q * (lse - x), axis=1) + WIDE(z_loss) * lse[:, 0] ** 2
 
 
-def brute_loss(x, t, w, s, smoothing, z):
-    """One sample's loss as the documentation writes it, in long double."""
-    x = np.asarray(x, WIDE)
-    lse = np.log(np.sum(np.exp(x - x.max()))) + x.max()
-    t = t if isinstance(t, np.ndarray) else np.eye(len(x))[t]
-    q = w * ((1 - WIDE(smoothing)) * t.astype(WIDE) + WIDE(smoothing) / len(x))
-    return s * (np.sum(q * (lse - x)) + WIDE(z) * lse**2)
+def options_of_a_sample(options):
+    """Those that make the loss of a sample, whatever becomes of it then."""
+    own = {name: options[name] for name in ("label_smoothing", "z_loss") if name in options}
+    return {**own, "weight": np.array(options["weight"])} if "weight" in options else own
 
 
-def largest_terms(x, targets, options, divisor):
-    """A row's largest p * sum(q) or q: where both are there, the gradient is their difference."""
-    x = np.asarray(x, WIDE)
-    classes = x.shape[1]
-    smoothing = WIDE(options.get("label_smoothing", 0.0))
-    w = np.asarray(options.get("weight", np.ones(classes)), WIDE)
-    s = np.broadcast_to(np.asarray(options.get("sample_weight", 1.0), WIDE), len(x))
-    if targets.dtype.kind == "f":
-        q = w * ((1 - smoothing) * targets.astype(WIDE) + smoothing / classes)
-    else:
-        q = (1 - smoothing) * (w * np.eye(classes))[targets] + smoothing / classes * w
-    p = reference.softmax(x)
-    terms = np.maximum(q.max(axis=1), p.max(axis=1) * q.sum(axis=1))
-    return (s * terms / divisor)[:, None]
-
-
-def brute_force(x, targets, options):
-    """Loss (reduced), gradient by differences, and the size that its error is relative to."""
-    x = np.asarray(x, WIDE)
-    n, classes = x.shape
-    w = np.asarray(options.get("weight", np.ones(classes)), WIDE)
-    s = np.broadcast_to(np.asarray(options.get("sample_weight", 1.0), WIDE), n)
-    ignored = options.get("ignore_index", -100)
-    soft = targets.dtype.kind == "f"
-    rest = options.get("label_smoothing", 0.0), options.get("z_loss", 0.0)
-    counted = [i for i in range(n) if soft or targets[i] != ignored]
-    losses, grad, step = np.zeros(n, WIDE), np.zeros((n, classes), WIDE), WIDE(2) ** -12
-    for i in counted:
-        t = targets[i] if soft else int(targets[i])
-        losses[i] = brute_loss(x[i], t, w, s[i], *rest)
-        for c in range(classes):
-            ends = []
-            for sign in (1, -1, 2, -2):
-                moved = x[i].copy()
-                moved[c] += sign * step
-                ends.append(brute_loss(moved, t, w, s[i], *rest))
-            grad[i, c] = (8 * (ends[0] - ends[1]) - (ends[2] - ends[3])) / (12 * step)
-    divisor = len(counted) if soft else sum(w[int(targets[i])] * s[i] for i in counted)
+def truth_of(x, targets, options):
+    """Loss, gradient, and the larger of the terms whose difference the gradient is."""
+    soft, rows = targets.dtype.kind == "f", len(x)
+    counted = np.full(rows, True) if soft else targets != options.get("ignore_index", -100)
+    s = counted * np.broadcast_to(np.asarray(options.get("sample_weight", 1), WIDE), rows)
+    loss, grad, size = mixed_truth(x, targets, **options_of_a_sample(options))
+    loss, grad, size = loss * s, grad * s[:, None], size * s[:, None]
+    divisor = rows
+    if not soft:
+        divisor = np.sum(np.asarray(options.get("weight", np.ones(x.shape[1])), WIDE)[targets] * s)
     divisor = options.get("normalizer", divisor)
-    total = {"none": losses, "sum": losses.sum(), "mean": losses.sum() / divisor}
-    divisor = divisor if options["reduction"] == "mean" else 1
-    size = (np.abs(losses)[:, None] + np.abs(grad).sum(axis=1, keepdims=True)) / divisor
-    return total[options["reduction"]], grad / divisor, size, divisor
+    if options["reduction"] == "mean":
+        return loss.sum() / divisor, grad / divisor, size / divisor
+    return (loss.sum() if options["reduction"] == "sum" else loss), grad, size
 
 
 CHOICES = {
@@ -83,33 +57,52 @@ CHOICES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("reduction", ["none", "mean", "sum", "normalizer"])
-@pytest.mark.parametrize("kind", ["labels", "soft", "one-hot"])
-@pytest.mark.parametrize("choice", CHOICES)
-def test_options_against_brute_force(choice, kind, reduction, dtype, rng):
-    x = rng.normal(0, 3, (6, 5)).astype(dtype)
+def targets_of(kind, dtype, rng):
     labels = np.array([0, 1, 2, 3, 4, 1])
-    targets = {
+    return {
         "labels": labels,
         "soft": rng.random((6, 5)).astype(dtype),
         "one-hot": np.eye(5, dtype=dtype)[labels],
     }[kind]
+
+
+@pytest.mark.parametrize("kind", ["labels", "soft"])
+@pytest.mark.parametrize("choice", CHOICES)
+def test_truth_is_the_derivative(choice, kind, rng):
+    """The gradients that the kernels are held to, by differences of the losses: a quotient whose
+    rounding and truncation are of one size."""
+    x, targets = rng.normal(0, 3, (6, 5)), targets_of(kind, np.float64, rng)
+    options = options_of_a_sample(CHOICES[choice])
+    step = WIDE(2) ** -(np.finfo(WIDE).nmant // 5)
+    grad = np.zeros(x.shape, WIDE)
+    for c in range(5):
+        ends = [brute_losses(x + k * step * np.eye(5)[c], targets, **options)
+                for k in (1, -1, 2, -2)]  # fmt: skip
+        grad[:, c] = (8 * (ends[0] - ends[1]) - (ends[2] - ends[3])) / (12 * step)
+    losses, exact, _ = mixed_truth(x, targets, **options)
+    brute = brute_losses(x.astype(WIDE), targets, **options)
+    terms = np.abs(x).max(axis=1) * coefficients(x, targets, options.get("weight"), 0).sum(axis=1)
+    terms = np.maximum(terms, brute)  # what a loss is a difference of, as differences see it
+    assert in_units_of(losses.astype(WIDE), brute, terms).max() <= 8
+    assert in_units_of(grad, exact, terms[:, None]).max() <= 8 / step
+
+
+@pytest.mark.parametrize("reduction", ["none", "mean", "sum", "normalizer"])
+@pytest.mark.parametrize("kind", ["labels", "soft", "one-hot"])
+@pytest.mark.parametrize("choice", CHOICES)
+def test_options_against_brute_force(choice, kind, reduction, dtype, rng):
+    """p * sum(q) - q subtracts where every class has a coefficient: in ULP of the larger term."""
+    x = rng.normal(0, 3, (6, 5)).astype(dtype)
+    targets = targets_of(kind, dtype, rng)
     options = {**CHOICES[choice], "reduction": reduction}
     if reduction == "normalizer":
         options.update(reduction="mean", normalizer=7.5)
-    loss, grad, size, divisor = brute_force(x, targets, options)
+    loss, grad, size = truth_of(x, targets, options)
     result, result_grad = fastsoftmax.cross_entropy_with_grad(x, targets, **options)
     assert_exact("cross_entropy", result, loss)
     assert same_bits(fastsoftmax.cross_entropy(x, targets, **options), result)
-    # Differences in long double are good to about 20 ULP of float64.
-    assert in_units_of(result_grad, grad, size).max() <= (64 if dtype == np.float64 else 3)
-    # p * sum(q) - q subtracts where every class has a coefficient: count in ULP of the larger term.
-    exact = reference.cross_entropy_with_grad(x.astype(WIDE), targets, **options)[1]
-    size = np.abs(exact).max(axis=1, keepdims=True) + np.zeros_like(exact)
-    if kind != "labels" or options.get("label_smoothing"):
-        size = np.maximum(size, largest_terms(x, targets, options, divisor))
-    bound = BOUNDS["cross_entropy_with_grad"][dtype]
-    assert in_units_of(result_grad, exact, size).max() <= bound
+    worst = in_units_of(result_grad, grad, np.maximum(abs(grad), size)).max()
+    assert worst <= BOUNDS["cross_entropy_with_grad"][dtype]
 
 
 @pytest.mark.parametrize("grad_output", [2.0, -0.5, 0.0, [1, 2, 3, 0.5, 0, -1.0]])

@@ -7,7 +7,7 @@ Their gradients are differences: errors count in ULP of the larger of the terms.
 import numpy as np
 import pytest
 from conftest import BOUNDS, assert_exact, in_units_of
-from kernel_cases import BLOCK, DISTRIBUTIONS, SLOW_TRUTH, labels_for, rows_of
+from kernel_cases import BLOCK, DISTRIBUTIONS, PIECE, SLOW_TRUTH, labels_for, rows_of
 from mixed_cases import (
     WIDE,
     coefficients,
@@ -85,6 +85,26 @@ def test_mixed_losses_and_gradients(scheme, dtype, isa, rng):
 
 
 @pytest.mark.parametrize("scheme", ["smoothing", "weights", "soft", "soft with both"])
+@pytest.mark.parametrize("n", [PIECE + 161, 2 * PIECE + 1])
+def test_mixed_of_long_rows(n, scheme, dtype, isa, rng):
+    """Several pieces; the longer ones do not keep their terms, in either dtype."""
+    x = rows_of(["N(0,10)", "dominant", "stairs"], n, dtype, rng)
+    targets, options = arguments(scheme, x, rng)
+    check(x, targets, **options)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_nll_of_soft_targets(weighted, dtype, isa, rng):
+    for n in [*LENGTHS, BLOCK[dtype.name] + 17]:
+        x = rows_of(["N(0,1)", "N(0,10)", "dominant", "uniform +-80"] * 3, n, dtype, rng)
+        log_p, t = fastsoftmax.log_softmax(x), soft_targets(x, rng)
+        weight = 10.0 ** rng.uniform(-1, 1, n) if weighted else None
+        exact = -t.astype(WIDE) * log_p * (1 if weight is None else weight.astype(WIDE))
+        got = fastsoftmax.nll_loss(log_p, t, weight=weight, reduction="none")
+        assert_exact("nll_loss", got, exact.sum(axis=1))
+
+
+@pytest.mark.parametrize("scheme", ["smoothing", "weights", "soft", "soft with both"])
 def test_mixed_with_z_loss(scheme, dtype, isa, rng):
     for n in LENGTHS[:: 3 if isa == "scalar" else 1]:
         x = rows_of(["N(0,1)", "uniform +-80", "offset 1e4", "dominant"] * 5, n, dtype, rng)
@@ -149,6 +169,21 @@ def test_grad_output_of_any_size(exponent, axis, options, dtype, isa, rng):
 
 
 @pytest.mark.parametrize("options", [{}, {"label_smoothing": 0.1}])
+@pytest.mark.parametrize("exponent", [-1000, -140, -61, 61, 120, 900])
+def test_class_weights_of_any_size(exponent, options, dtype, isa, rng):
+    """As those of samples, which grad_output multiplies too."""
+    x, labels = rng.normal(0, 3, (40, 6)).astype(dtype), rng.integers(6, size=40)
+    weight = rng.uniform(1, 2, 6).astype(np.float32)
+    options = {"reduction": "sum", **options}
+    _, plain = fastsoftmax.cross_entropy_with_grad(x, labels, weight=weight, **options)
+    weight = np.ldexp(weight.astype(np.float64), exponent)
+    _, grad = fastsoftmax.cross_entropy_with_grad(x, labels, weight=weight, **options)
+    exact = plain.astype(WIDE) * WIDE(2) ** exponent
+    lost = exponent < (-100 if dtype == np.float32 else -900)  # subnormal results
+    assert testing.ulp_error(grad, exact).max() <= (1 if lost else 0)
+
+
+@pytest.mark.parametrize("options", [{}, {"label_smoothing": 0.1}])
 @pytest.mark.parametrize("factor", [np.inf, -np.inf, 1e300, -1e300])
 def test_grad_output_beyond_all_bounds(factor, options, isa):
     x = np.array([[1, 2, 3], [3, -80, 0.5]], np.float32)
@@ -191,7 +226,7 @@ def backward_rows(n, dtype, rng):
 
 @pytest.mark.parametrize("op", ["softmax_backward", "log_softmax_backward"])
 def test_backward(op, dtype, isa, rng):
-    for n in lengths(dtype)[:: 3 if isa == "scalar" else 1]:
+    for n in [*lengths(dtype)[:: 3 if isa == "scalar" else 1], PIECE + 161]:
         dy, x = backward_rows(n, dtype, rng)
         if op == "softmax_backward":
             y = fastsoftmax.softmax(x)

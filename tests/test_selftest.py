@@ -15,6 +15,7 @@ from c_programs import ROOT, build_kernels, find_compiler
 HASHES = ROOT / "tests/c/hashes.h"
 OPS = ("softmax", "log_softmax", "logsumexp", "loss", "mean_loss", "sum_loss", "gradient",
        "mean_gradient", "weighted", "smoothed", "smoothed_grad", "soft", "soft_gradient",
+       "z_loss", "even_smoothed", "fine_weights", "soft_alone", "soft_fine", "nll", "soft_nll",
        "softmax_back", "log_soft_back", "state", "joined_state", "softmax_given",
        "log_soft_given")  # fmt: skip
 

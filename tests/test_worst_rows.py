@@ -74,6 +74,18 @@ def test_mean_of_many_samples(count, dtype, isa):
         assert testing.ulp_error(loss, exact) <= bound
 
 
+def test_reduction_rounds_once(isa):
+    """What adding and dividing do to the losses of samples: half an ULP and no more."""
+    rng = np.random.default_rng(1)
+    for count in (3, 7, 10, 49, 999, 5000):
+        x = rng.normal(0, 8, (count, 3))
+        labels = rng.integers(3, size=count)
+        losses = fastsoftmax.cross_entropy(x, labels, reduction="none").astype(np.longdouble)
+        for reduction, divisor in (("sum", 1), ("mean", count)):
+            loss = fastsoftmax.cross_entropy(x, labels, reduction=reduction)
+            assert testing.ulp_error(loss, losses.sum() / divisor) <= 0.5 + 2.0**-8
+
+
 @pytest.mark.parametrize("count", [1, 1000])
 def test_mean_of_the_worst_sample(count, dtype):
     """A mean of equal losses is no better than each of them."""

@@ -107,13 +107,7 @@ def errors_of(family, batch):
     return dict(zip(family, errors, strict=True))
 
 
-# float32 keeps a label's class weights in 24 bits only: by hand (docs/accuracy.md).
-WITH_WEIGHTS = {"smoothed_loss": 2.6, "smoothed_gradient": 3.2}
-
-
 def bound(row):
-    if row.dtype == "float32" and row.op in WITH_WEIGHTS and row.weight is not None:
-        return WITH_WEIGHTS[row.op]
     op = "cross_entropy" if row.op.endswith("loss") else "cross_entropy_with_grad"
     return BOUNDS[op][np.dtype(row.dtype)]
 

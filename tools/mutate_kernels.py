@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """Take single corrections out of the kernels and see which tests notice.
 
-    python tools/mutate_kernels.py [NAME...]    a quarter of an hour: a table (docs/accuracy.md)
+    python tools/mutate_kernels.py              half an hour: a table (docs/accuracy.md)
+    python tools/mutate_kernels.py --quick      those of QUICK alone: some three minutes
+    python tools/mutate_kernels.py NAME...
 
 Each mutation is made in a copy of csrc, where tests/c/selftest.c and tests/c/exp_check.c are built
 anew (scalar and the best instruction set of this machine). Exit status 1 if a mutation stays
@@ -97,7 +99,25 @@ MUTATIONS = {
          "v_load_part(x + whole * V_LANES, part - 1,"),
     ],
     "mixed losses: a coefficient without its low part": [
-        ("kernels/cross_entropy_mixed.inc.h", r"v_fma\(q, w, v_sub\(zero, product\)\)", "zero"),
+        ("kernels/cross_entropy_mixed.inc.h", r"v_fma\(part, w, v_sub\(zero, share\)\)", "zero"),
+    ],
+    "mixed losses: the end in one number": [
+        ("kernels/cross_entropy_mixed.inc.h", r"terms\.loss, terms\.loss_low", "terms.loss, 0.0"),
+        ("kernels/cols_cross_entropy.inc.h", r"d_select\(hopeless, d_set1\(0\.0\), log\.low\)",
+         "d_set1(0.0)"),
+    ],
+    "mixed losses: class weights in the precision of the logits": [
+        ("kernels/cross_entropy_mixed.inc.h", r"q->weight_low \? \(double\)q->weight_low\[c\]",
+         "0 ? 0.0"),
+        ("kernels/cols_mixture.inc.h", r"a->weight_low \? \(double\)a->weight_low\[class\]",
+         "0 ? 0.0"),
+    ],
+    "softmax_backward: the sum without its low part": [
+        ("kernels/backward.inc.h", r"v_mul\(y, less\.low\)", "v_set1(0)"),
+    ],
+    "a mean: its sum rounded before it is divided": [
+        ("losses.c", r"fma\(-mean, divisor, total\.high\) \+ total\.low",
+         "fma(-mean, divisor, total.high)"),
     ],
     "mixed losses side by side: the gaps of a class short": [
         ("kernels/cols_mixture.inc.h", r"j < n; j \+= COLUMNS\) \{\n( *const v_t gap)",
@@ -115,7 +135,7 @@ MUTATIONS = {
         ("kernels/sweep.inc.h", r"wide_scale\(b->sum, power_of_two\(.*\)\)\);", "b->sum);"),
     ],
     "results past the caches: the last vector is not written": [
-        ("kernels/scale.inc.h", r"if \(j < n\)\n( *scale_part)", r"if (j < n \&\& !stream)\n\1"),
+        ("kernels/scale.inc.h", r"if \(j < n\)\n( *scale_part)", r"if (j < n && !stream)\n\1"),
     ],
     "cross-entropy: the target stays in the sum": [
         ("kernels/block.inc.h", r"lanes\[lane\] = 0;", "(void)lane;"),
@@ -123,6 +143,10 @@ MUTATIONS = {
     "gradient at the target as p - 1": [
         ("kernels/cross_entropy.inc.h", r"own = 0\.0 - ((?:scale_by_power|terms->rest).*);",
          r"own = (1.0 - \1) - 1.0;"),
+    ],
+    "states: logsumexp without the logarithm's low part": [
+        ("state.c", r"plus_wide\(max, state_distance\(state\)\)",
+         "max + state_distance(state).high"),
     ],
     "states joined: the smaller of the largest logits is lost": [
         ("state.c", r"sum = scaled_add\(sum, scaled_normal\(.*\)\);", "(void)e;"),
@@ -153,6 +177,17 @@ HARMLESS = {
     ],
     "(none)": [],
 }  # fmt: skip
+
+
+QUICK = [
+    "(none)",
+    "reduce x - max instead of x",
+    "the largest element in the sum: log(1 + R)",
+    "the sum without its error",
+    "gradient at the target as p - 1",
+    "K from the pivot",
+    "results past the caches: the last vector is not written",
+]
 
 
 def mutate(csrc, changes):
@@ -227,7 +262,7 @@ def one(name, changes, isas):
 
 
 def main():
-    names = sys.argv[1:] or [*HARMLESS, *MUTATIONS]
+    names = QUICK if sys.argv[1:] == ["--quick"] else sys.argv[1:] or [*HARMLESS, *MUTATIONS]
     with open("/proc/cpuinfo") as file:
         flags = file.read().split()
     isas = [isa for isa, flag in (("avx512", "avx512vl"), ("avx2", "avx2")) if flag in flags][:1]

@@ -35,9 +35,10 @@ FS_INLINE two_vectors split_wide(wide a)
     return split;
 }
 
-FS_INLINE v_t softmax_dx(v_t dy, v_t y, two_vectors sum)
+/* less: -sum(dy y). Where the two nearly cancel their sum is exact, so that dx keeps its digits. */
+FS_INLINE v_t softmax_dx(v_t dy, v_t y, two_vectors less)
 {
-    return v_mul(y, v_sub(v_sub(dy, sum.high), sum.low));
+    return v_fma(y, v_add(dy, less.high), v_mul(y, less.low));
 }
 
 typedef struct { const real *a, *b; } products_job;
@@ -105,7 +106,7 @@ static void softmax_backward_rows(const fs_rows *rows)
 {
     for (int64_t i = 0; i < rows->rows; i++) {
         backward_row row = begin_backward(rows, i);
-        row.sum = split_wide(products_of_row(rows, row.dy, row.y));
+        row.sum = split_wide(wide_minus(products_of_row(rows, row.dy, row.y)));
         if (rows->pieces)
             each_piece(rows, softmax_dx_piece, &row);
         else

@@ -180,6 +180,11 @@ FS_INLINE d_wide d_end_add(d_wide a, d_wide b)
     return FS_F64 ? d_wide_add(a, b) : d_wide_of(d_add(a.high, b.high), d_set1(0.0));
 }
 
+FS_INLINE d_wide d_end_mul(d_wide a, d_wide b)
+{
+    return FS_F64 ? d_wide_mul(a, b) : d_wide_of(d_mul(a.high, b.high), d_set1(0.0));
+}
+
 FS_INLINE d_wide d_end_scale(d_wide a, d_t power)
 {
     return d_wide_of(d_mul(a.high, power), FS_F64 ? d_mul(a.low, power) : d_set1(0.0));

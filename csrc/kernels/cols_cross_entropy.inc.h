@@ -145,27 +145,29 @@ FS_INLINE cols_target split_targets(const cols_state *state, const cols_group *g
     return t;
 }
 
-FS_INLINE d_t log_of_targets(const cols_target *t)
+FS_INLINE d_wide log_of_targets(const cols_target *t)
 {
     if (!FS_F64) {
         const d_exponential inverse = {t->inverse.fraction.high, t->inverse.exponent};
-        return d_loss_short(t->rest.high, t->K, t->distance, inverse);
+        return d_wide_of(d_loss_short(t->rest.high, t->K, t->distance, inverse), d_set1(0.0));
     }
     const d_mask hopeless = d_lt(d_set1(0x1p+30), t->distance);
     const d_wide ratio = d_wide_mul(t->rest, t->inverse.fraction);
     const d_t own = d_sub(t->K, d_set1(HEADROOM)), exponent = d_add(own, t->inverse.exponent);
     const d_wide m = {d_select(hopeless, t->rest.high, ratio.high),
                       d_select(hopeless, t->rest.low, ratio.low)};
-    const d_t log = d_log_ratio(m, d_select(hopeless, own, exponent), hopeless).high;
-    return d_add(log, d_select(hopeless, t->distance, d_set1(0.0)));
+    const d_wide log = d_log_ratio(m, d_select(hopeless, own, exponent), hopeless);
+    return d_wide_of(d_add(log.high, d_select(hopeless, t->distance, d_set1(0.0))),
+                     d_select(hopeless, d_set1(0.0), log.low));
 }
 
-FS_INLINE d_t loss_of_targets(const cols_target *t, d_t x_t)
+FS_INLINE d_wide loss_of_targets(const cols_target *t, d_t x_t)
 {
-    const d_t loss = log_of_targets(t);
+    const d_wide loss = log_of_targets(t);
     const d_mask ordered = d_eq(t->rest.high, t->rest.high);
-    return d_if_finite(x_t, d_select(ordered, loss, d_set1(NAN)),
-                       d_select(ordered, d_set1(INFINITY), d_set1(NAN)));
+    return d_wide_of(d_if_finite(x_t, d_select(ordered, loss.high, d_set1(NAN)),
+                                 d_select(ordered, d_set1(INFINITY), d_set1(NAN))),
+                     loss.low);
 }
 
 FS_INLINE d_t lse_of_targets(const cols_target *t)
@@ -234,7 +236,7 @@ FS_INLINE void finish_group(const cols_state *state, double z_loss, int grad, co
     d_t lse[D_PARTS];
     for (int p = 0; p < D_PARTS; p++) {
         target[p] = split_targets(state, group, p, grad || z_loss != 0.0);
-        d_store(group->loss + p * D_LANES, loss_of_targets(&target[p], group->wide_logit[p]));
+        d_store(group->loss + p * D_LANES, loss_of_targets(&target[p], group->wide_logit[p]).high);
         lse[p] = z_loss != 0.0 ? lse_of_targets(&target[p]) : d_set1(0.0);
         d_store(group->lse + p * D_LANES, lse[p]);
     }

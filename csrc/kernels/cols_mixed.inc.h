@@ -19,7 +19,7 @@ typedef struct {
 typedef struct {
     int some, all;           /* of the lanes that count */
     double here[V_LANES];    /* 1: this lane */
-    double own[V_LANES], logit[V_LANES], weight[V_LANES]; /* of the target */
+    double logit[V_LANES], weight[V_LANES]; /* of the target */
     int64_t at[V_LANES];     /* the target in the tile */
     real at_target[V_LANES]; /* of the gradient */
 } outweighed_targets;
@@ -45,13 +45,6 @@ FS_INLINE mixed_call begin_call(const fs_rows *rows, int soft, int grad)
     call.soft = soft;
     call.grad = grad;
     return call;
-}
-
-FS_INLINE d_wide d_wide_set1(wide a) { return d_wide_of(d_set1(a.high), d_set1(a.low)); }
-
-FS_INLINE d_wide d_wide_minus(d_wide a)
-{
-    return d_wide_of(d_negative(a.high), d_negative(a.low));
 }
 
 /* --- a row on its own --- */
@@ -91,7 +84,7 @@ FS_INLINE void pivot_is(int64_t class, int64_t l, const cols_classes *a, mixed_g
     group->at.target[l] = (real)class;
     group->at.at[l] = class * V_LANES + l;
     group->at.logit[l] = a->x[group->at.at[l]];
-    group->weight[l] = a->weight ? (double)a->weight[class] : 1.0;
+    group->weight[l] = weight_of_class(a, class);
 }
 
 /* Some lanes' pivots become their largest logits. */
@@ -118,12 +111,11 @@ FS_INLINE v_t begin_hard(const mixed_call *call, const cols_classes *a, mixed_gr
     by_largest->some = 0;
     by_largest->all = 1;
     for (int l = 0; l < V_LANES; l++) {
-        const double w = a->weight ? (double)a->weight[group->at.at[l] / V_LANES] : 1.0;
+        const double w = weight_of_class(a, group->at.at[l] / V_LANES);
         const double own = call->q.slope.high * w;
         const int outweighed = group->at.counted[l] && !(own > 0.0 && call->even.high <= own);
         group->weight[l] = by_largest->weight[l] = w;
         group->share[l] = 1.0;
-        by_largest->own[l] = own;
         by_largest->here[l] = outweighed ? 1.0 : 0.0;
         by_largest->some |= outweighed;
         by_largest->all &= outweighed | !group->at.counted[l];
@@ -167,7 +159,7 @@ FS_INLINE void sum_classes(const mixed_call *call, const cols_classes *a, mixed_
 {
     const v_t pivot = v_load(group->at.logit);
     clear_mixtures(&group->sums);
-    if (!call->soft) {
+    if (!call->soft && !a->weight_low) {
         if (!group->by_largest.some || !group->by_largest.all)
             cols_gaps(a, pivot, group->sums.U);
         if (group->by_largest.some)
@@ -201,32 +193,36 @@ FS_INLINE d_wide total_of(const mixed_call *call, const mixed_group *group, int 
 
 /* The loss as in mix_by_largest(), without its z-loss. */
 FS_INLINE d_t loss_by_largest(const mixed_call *call, const mixed_group *group, d_wide total,
-                              d_t distance, int p)
+                              d_wide distance, int p)
 {
-    const d_t slope = d_set1(call->q.slope.high), base = d_set1(call->q.base.high);
+    const d_wide slope = d_wide_set1(call->q.slope), base = d_wide_set1(call->q.base);
     const d_t scale = d_set1(call->scale);
-    const d_wide D = group->sums.D[p], U = group->sums.U[p];
-    d_t gaps = d_fma(slope, D.high, d_mul(slope, D.low));
+    d_wide gaps = d_end_mul(slope, group->sums.D[p]);
     if (call->q.base.high != 0.0)
-        gaps = d_add(gaps, d_fma(base, U.high, d_mul(base, U.low)));
+        gaps = d_end_add(gaps, d_end_mul(base, group->sums.U[p]));
     if (!call->soft) {
-        const d_t own = d_load(group->by_largest.own + p * D_LANES);
+        const d_t weight = d_load(group->by_largest.weight + p * D_LANES);
         const d_t x_t = d_load(group->by_largest.logit + p * D_LANES);
-        const d_t gap = d_sub(group->at.wide_logit[p], x_t);
-        gaps = d_select(d_eq(own, d_set1(0.0)), gaps, d_add(gaps, d_mul(own, gap)));
+        const d_wide own = d_end_mul(slope, d_wide_of(weight, d_set1(0.0)));
+        const d_wide gap = d_two_sum(group->at.wide_logit[p], d_negative(x_t));
+        const d_wide sum = d_end_add(gaps, d_end_mul(own, gap));
+        const d_mask none = d_eq(own.high, d_set1(0.0));
+        gaps.high = d_select(none, gaps.high, sum.high);
+        gaps.low = d_select(none, gaps.low, sum.low);
     }
-    return d_fma(d_mul(total.high, scale), distance, d_mul(gaps, scale));
+    const d_wide above = d_end_mul(d_wide_scale(total, scale), distance);
+    return d_wide_value(d_end_add(above, d_wide_scale(gaps, scale)));
 }
 
 /* The loss, without its z-loss; of hard targets as in mix_by_target(). */
 FS_INLINE d_t loss_of_mixture(const mixed_call *call, const mixed_group *group, d_wide total,
-                              d_t distance, int p)
+                              d_wide distance, int p)
 {
     if (call->soft)
         return loss_by_largest(call, group, total, distance, p);
-    const d_t base = d_set1(call->q.base.high), gaps = d_mul(base, group->sums.U[p].high);
-    const d_t low = d_mul(base, group->sums.U[p].low);
-    const d_t loss = d_mul(d_add(d_fma(total.high, distance, gaps), low), d_set1(call->scale));
+    const d_wide gaps = d_end_mul(d_wide_set1(call->q.base), group->sums.U[p]);
+    const d_wide sum = d_end_add(d_end_mul(total, distance), gaps);
+    const d_t loss = d_mul(d_wide_value(sum), d_set1(call->scale));
     if (!group->by_largest.some)
         return loss;
     const d_mask here = d_lt(d_set1(0.0), d_load(group->by_largest.here + p * D_LANES));
@@ -238,7 +234,7 @@ FS_INLINE void finish_row(const mixed_call *call, const cols_state *state, mixed
 {
     row->target = split_targets(state, &group->at, p, call->grad || call->z_loss != 0.0);
     row->total = total_of(call, group, p);
-    const d_t distance = loss_of_targets(&row->target, group->at.wide_logit[p]);
+    const d_wide distance = loss_of_targets(&row->target, group->at.wide_logit[p]);
     d_t loss = loss_of_mixture(call, group, row->total, distance, p);
     row->z = d_set1(0.0);
     if (call->z_loss != 0.0) {

@@ -10,8 +10,7 @@ FS_SHARED d_t gradient_of_class(const cols_mixed_row *row, d_wide q, d_wide shar
     }
     const d_wide z = {row->z, d_set1(0.0)}, lost = d_wide_mul(q, others);
     const d_wide rest = d_wide_add(d_wide_add(row->total, d_wide_minus(q)), z);
-    const d_wide sum = d_wide_add(d_wide_mul(share, rest), d_wide_minus(lost));
-    return d_if_finite(sum.high, d_add(sum.high, sum.low), sum.high);
+    return d_wide_value(d_wide_add(d_wide_mul(share, rest), d_wide_minus(lost)));
 }
 
 /* As pivot_gradient(). */
@@ -87,7 +86,8 @@ FS_INLINE void gradient_factors(const mixed_call *call, const cols_mixed_row *ro
     for (int p = 0; p < D_PARTS; p++) {
         const cols_target *t = &row[p].target;
         f[p] = d_load(group->at.factor + p * D_LANES);
-        factor[p] = d_wide_quotient(d_mul(f[p], d_add(row[p].total.high, row[p].z)), t->sum);
+        const d_wide total = d_end_add(row[p].total, d_wide_of(row[p].z, zero));
+        factor[p] = d_wide_ratio(d_end_mul(d_wide_of(f[p], zero), total), t->sum);
         const d_wide folded = d_wide_scale(factor[p], d_power(t->d)); /* as whole_factor() */
         const d_mask fits = d_lt(least, d_max(folded.high, d_negative(folded.high)));
         factor[p].high = d_select(fits, folded.high, factor[p].high);
@@ -109,28 +109,17 @@ FS_INLINE void write_classes(real *tile, const cols_classes *a, const mixed_grou
 {
     const v_t zero = v_set1(0), high = v_load(group->at.high), low = v_load(group->at.low);
     const v_t first = v_load(group->at.lift[0]), second = v_load(group->at.lift[1]);
-    const v_t slope = v_load(group->slope), slope_low = v_load(group->slope_low);
-    const v_t base = v_load(group->base), base_low = v_load(group->base_low);
+    const mixed_shares shares = {v_load(group->slope), v_load(group->base),
+                                 v_load(group->slope_low), v_load(group->base_low), low,
+                                 soft, weighted, weighted && a->weight_low};
     for (int64_t j = 0; j < a->n; j++) {
-        v_t term = v_load(tile + j * V_LANES), q = base, q_low = base_low;
+        v_t term = v_load(tile + j * V_LANES);
         if (lifted)
             term = v_mul(v_mul(term, first), second);
-        if (soft) {
-            const v_t t = v_load(a->soft + j * V_LANES);
-            q_low = v_fma(slope_low, t, q_low);
-            q = v_fma(slope, t, q);
-        }
-        if (weighted) {
-            const v_t w = v_set1(a->weight[j]), product = v_mul(q, w);
-            if (a->weight_low)
-                q_low = v_fma(q, v_set1(a->weight_low[j]), v_mul(q_low, w));
-            else
-                q_low = v_mul(q_low, w);
-            q_low = v_add(q_low, v_fma(q, w, v_sub(zero, product)));
-            q = product;
-        }
-        const v_t y_low = v_fma(term, low, v_sub(zero, q_low));
-        v_store(tile + j * V_LANES, v_add(v_fma(term, high, v_sub(zero, q)), y_low));
+        const v_t t = soft ? v_load(a->soft + j * V_LANES) : zero;
+        const v_t w = weighted ? v_set1(a->weight[j]) : zero;
+        const v_t w_low = shares.lossy ? v_set1(a->weight_low[j]) : zero;
+        v_store(tile + j * V_LANES, v_fma(term, high, mixed_rest(&shares, term, t, w, w_low)));
     }
 }
 

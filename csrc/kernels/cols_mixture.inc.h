@@ -9,6 +9,13 @@ typedef struct {
     int64_t n;
 } cols_classes;
 
+/* As class_weight(). */
+FS_INLINE double weight_of_class(const cols_classes *a, int64_t class)
+{
+    const double low = a->weight_low ? (double)a->weight_low[class] : 0.0;
+    return a->weight ? (double)a->weight[class] + low : 1.0;
+}
+
 typedef struct { d_wide T[D_PARTS], D[D_PARTS], U[D_PARTS]; } cols_mixtures;
 
 FS_INLINE void clear_mixtures(cols_mixtures *sums)

@@ -7,7 +7,7 @@
  * and label 0 the loss is 4.1e-9 where 1 + R is already 1. A label is read once by the driver. */
 
 typedef struct {
-    double loss;
+    double loss, loss_low; /* float32: without a low part */
     double lse, p; /* logsumexp and the target's probability: only where there is a z-loss */
     wide rest; /* sum over the others, times 2^(HEADROOM - K) */
     full_sum all;
@@ -37,16 +37,16 @@ FS_INLINE target_exp exp_of_target(real x_t, real shift)
     return e;
 }
 
-FS_INLINE double loss_of_target(wide rest, int64_t K, const target_exp *target)
+FS_INLINE wide loss_of_target(wide rest, int64_t K, const target_exp *target)
 {
     const wide_exp e = target->inverse;
     if (!FS_F64) {
         const one_exponential inverse = {e.fraction.high, (double)e.exponent};
-        return one_loss_short(rest.high, (double)K, target->distance.high, inverse);
+        return wide_of(one_loss_short(rest.high, (double)K, target->distance.high, inverse), 0.0);
     }
     if (target->distance.high > 0x1p+30) /* hopeless: R itself has left the range */
-        return target->distance.high + log_wide(rest, K - HEADROOM).high;
-    return log1p_scaled(wide_mul(rest, e.fraction), K - HEADROOM + e.exponent).high;
+        return wide_of(target->distance.high + log_wide(rest, K - HEADROOM).high, 0.0);
+    return log1p_scaled(wide_mul(rest, e.fraction), K - HEADROOM + e.exponent);
 }
 
 FS_INLINE target_terms split_target(const row_state *state, real x_t, const target_exp *target)
@@ -60,12 +60,12 @@ FS_INLINE target_terms split_target(const row_state *state, real x_t, const targ
     return terms;
 }
 
-FS_INLINE double loss_of_terms(const target_terms *terms, int64_t K, real x_t,
-                               const target_exp *target)
+FS_INLINE wide loss_of_terms(const target_terms *terms, int64_t K, real x_t,
+                             const target_exp *target)
 {
-    if (terms->rest.high != terms->rest.high)
-        return NAN;
-    return x_t - x_t == 0 ? loss_of_target(terms->rest, K, target) : INFINITY;
+    if (terms->rest.high == terms->rest.high && x_t - x_t == 0)
+        return loss_of_target(terms->rest, K, target);
+    return wide_of(terms->rest.high != terms->rest.high ? NAN : INFINITY, 0.0);
 }
 
 /* log of the sum of a row that has a z-loss. */
@@ -94,7 +94,9 @@ FS_INLINE void end_target(const row_state *state, real x_t, const target_exp *e,
                           double z_loss, target_terms *terms)
 {
     *terms = terms_of_target(state, x_t, e, shift, z_loss);
-    terms->loss = loss_of_terms(terms, state->K, x_t, e);
+    const wide loss = loss_of_terms(terms, state->K, x_t, e);
+    terms->loss = loss.high;
+    terms->loss_low = loss.low;
 }
 
 /* The factor of row i's gradient, and what stands at its target. */

@@ -22,8 +22,7 @@
 
 typedef struct {
     double loss;
-    double own;    /* the hard target's own share of A; 0 for soft targets */
-    wide total;    /* A; both over weight_scale */
+    wide total;    /* A over weight_scale */
     double z;     /* 2 z lse over weight_scale: joins A in the gradient */
     int64_t pivot; /* the class left out of the sum `rest` */
     wide p, one_minus_p; /* of that class; the second from the sum of the others: exact where small */
@@ -34,7 +33,19 @@ typedef struct {
 
 FS_INLINE double class_weight(const coefficients *q, int64_t c)
 {
-    return q->weight ? (double)q->weight[c] : 1.0;
+    const double low = q->weight_low ? (double)q->weight_low[c] : 0.0;
+    return q->weight ? (double)q->weight[c] + low : 1.0;
+}
+
+/* The few numbers that a row ends in: float32 has no use for two of each. */
+FS_INLINE wide end_mul(wide a, wide b)
+{
+    return FS_F64 ? wide_mul(a, b) : wide_of(a.high * b.high, 0.0);
+}
+
+FS_INLINE wide end_add(wide a, wide b)
+{
+    return FS_F64 ? wide_add(a, b) : wide_of(a.high + b.high, 0.0);
 }
 
 FS_INLINE wide share_of(wide part, wide sum)
@@ -60,7 +71,7 @@ FS_INLINE void end_mixed(const fs_rows *rows, mixed_row *row, double loss, doubl
 }
 
 /* The row's sums and shares, from its state and the exponential of its pivot. */
-FS_INLINE target_terms end_pivot(const fs_rows *rows, real x, const target_exp *e, real shift,
+FS_SHARED target_terms end_pivot(const fs_rows *rows, real x, const target_exp *e, real shift,
                                  mixed_row *row)
 {
     target_terms terms;
@@ -77,8 +88,8 @@ FS_INLINE int mix_by_target(const fs_rows *rows, const real *x, int64_t t, const
                             sweep_plan *plan, mixed_row *row)
 {
     const double even = q->base.high * rows->weight_total;
-    row->own = q->slope.high * class_weight(q, t);
-    if (!(row->own > 0.0 && even <= row->own))
+    const double own = q->slope.high * class_weight(q, t);
+    if (!(own > 0.0 && even <= own))
         return 0;
     target_exp e = exp_of_target(x[t], 0);
     plan->rule = PIVOT_INDEX;
@@ -86,53 +97,60 @@ FS_INLINE int mix_by_target(const fs_rows *rows, const real *x, int64_t t, const
     row->state = sweep(x, rows->n, plan);
     if (plan->shift != 0)
         e = exp_of_target(x[t], plan->shift);
-    const wide gaps = sum_gaps(x, rows->n, x[t], q->weight);
+    const wide gaps = q->weight_low ? sum_mixture(x, rows->n, x[t], q, 1).U
+                                    : sum_gaps(x, rows->n, x[t], q->weight);
     const target_terms terms = end_pivot(rows, x[t], &e, plan->shift, row);
     row->total = sum_of_coefficients(rows, q, wide_of(class_weight(q, t), 0.0));
-    const double loss = fma(row->total.high, terms.loss, q->base.high * gaps.high) +
-                        q->base.high * gaps.low;
+    const double loss = wide_value(end_add(
+        end_mul(row->total, wide_of(terms.loss, terms.loss_low)), end_mul(q->base, gaps)));
     end_mixed(rows, row, loss * rows->weight_scale, terms.lse);
     return loss - loss == 0;
 }
 
-/* sum_c q_c gap_c relative to the maximum, and T. Where gaps or their sum overflow, though what
- * they contribute may not, all is made smaller first. */
-FS_INLINE double mixed_gaps(const fs_rows *rows, const real *x, real max, int64_t target,
-                            double own, const coefficients *q, wide *targets)
+/* sum_c q_c gap_c relative to the maximum, and T. own: the hard target's own share of A, or 0. Where
+ * gaps or their sum overflow, though what they contribute may not, all is made smaller first. */
+FS_SHARED wide mixed_gaps(const fs_rows *rows, const real *x, real max, int64_t target, wide own,
+                          const coefficients *q, wide *targets)
 {
-    double shrink = 1.0, gaps = 0.0;
+    double shrink = 1.0;
+    wide gaps = {0.0, 0.0};
     for (int attempt = 0; attempt < 2; attempt++) {
         const mixture sums = mixture_of_row(rows, x, max, q, (real)shrink);
-        gaps = fma(q->slope.high, sums.D.high, q->slope.high * sums.D.low);
+        gaps = end_mul(q->slope, sums.D);
         if (q->base.high != 0.0)
-            gaps += fma(q->base.high, sums.U.high, q->base.high * sums.U.low);
-        if (own != 0.0)
-            gaps += own * ((double)max * shrink - (double)x[target] * shrink);
+            gaps = end_add(gaps, end_mul(q->base, sums.U));
+        if (own.high != 0.0) {
+            const wide gap = two_sum((double)max * shrink, -((double)x[target] * shrink));
+            gaps = end_add(gaps, end_mul(own, gap));
+        }
         *targets = sums.T;
-        if (gaps - gaps == 0)
+        if (gaps.high - gaps.high == 0)
             break;
         shrink = 0x1p-64;
     }
-    return gaps * rows->weight_scale / shrink;
+    return wide_scale(wide_scale(gaps, rows->weight_scale), 1.0 / shrink);
 }
 
 /* A row with its first largest logit as the pivot. */
 FS_INLINE void mix_by_largest(const fs_rows *rows, const real *x, int64_t t, const coefficients *q,
                               sweep_plan *plan, mixed_row *row)
 {
-    wide targets;
+    wide targets, own = {0.0, 0.0};
     plan->rule = PIVOT_MAX;
     row->state = sweep_row(rows, x, plan);
     row->pivot = row->state.pivot_index < 0 ? 0 : row->state.pivot_index;
     const real max = row->state.max;
     const target_exp e = exp_of_target(max, plan->shift);
     const target_terms terms = end_pivot(rows, max, &e, plan->shift, row);
-    row->own = rows->other ? 0.0 : q->slope.high * class_weight(q, t);
-    const double gaps = mixed_gaps(rows, x, max, t, row->own, q, &targets);
+    if (!rows->other)
+        own = end_mul(q->slope, wide_of(class_weight(q, t), 0.0));
+    const wide gaps = mixed_gaps(rows, x, max, t, own, q, &targets);
     if (!rows->other)
         targets = wide_of(class_weight(q, t), 0.0);
     row->total = sum_of_coefficients(rows, q, targets);
-    end_mixed(rows, row, fma(row->total.high * rows->weight_scale, terms.loss, gaps), terms.lse);
+    const wide above = end_mul(wide_scale(row->total, rows->weight_scale),
+                               wide_of(terms.loss, terms.loss_low));
+    end_mixed(rows, row, wide_value(end_add(above, gaps)), terms.lse);
     if (terms.rest.high != terms.rest.high) /* NaN shows, whatever its coefficient */
         row->loss = NAN;
 }
@@ -170,12 +188,47 @@ typedef struct {
     real at_pivot;
 } mixed_swept;
 
-/* `count` elements from j on. The difference is rounded once, at its own size. */
+/* What p F_high, p being a term, lacks to the gradient. */
+typedef struct {
+    v_t slope, base, slope_low, base_low, factor_low;
+    int soft, weighted, lossy;
+} mixed_shares;
+
+/* p F_low - (slope t + base) w: what is small is taken together first, the larger share of q last, so
+ * that no rounding but that of the exponential, and the result's own, is of more than q's size. */
+FS_INLINE v_t mixed_rest(const mixed_shares *s, v_t term, v_t t, v_t w, v_t w_low)
+{
+    const v_t zero = v_set1(0);
+    v_t q = s->base, q_low = s->base_low;
+    if (s->weighted) {
+        q = v_mul(s->base, w);
+        q_low = v_fma(s->base_low, w, v_fma(s->base, w, v_sub(zero, q)));
+    }
+    if (s->lossy)
+        q_low = v_fma(s->soft ? v_fma(s->slope, t, s->base) : s->base, w_low, q_low);
+    if (s->soft && s->weighted) { /* slope, which may be large, before w, which is 2 or less */
+        const v_t part = v_mul(s->slope, t), lost = v_fma(s->slope, t, v_sub(zero, part));
+        const v_t share = v_mul(part, w), sum = v_add(q, share), back = v_sub(sum, q);
+        q_low = v_add(q_low, v_fma(part, w, v_sub(zero, share)));
+        q_low = v_fma(v_fma(s->slope_low, t, lost), w, q_low);
+        q_low = v_add(q_low, v_add(v_sub(q, v_sub(sum, back)), v_sub(share, back))); /* Knuth */
+        q = sum;
+    } else if (s->soft) {
+        q_low = v_fma(s->slope_low, t, q_low);
+    }
+    const v_t rest = v_sub(v_fma(term, s->factor_low, v_sub(zero, q_low)), q);
+    return s->soft && !s->weighted ? v_fnma(s->slope, t, rest) : rest;
+}
+
+/* `count` elements from j on. */
 FS_INLINE void write_mixed_some(const mixed_swept *s, const exp_scale *scale, two_powers lift,
                                 int plain, int64_t j, int64_t count)
 {
     const v_t zero = v_set1(0), none = v_set1((real)-INFINITY);
-    v_t q = v_set1(s->base), q_low = v_set1(s->base_low), term;
+    const mixed_shares shares = {v_set1(s->slope), v_set1(s->base), v_set1(s->slope_low),
+                                 v_set1(s->base_low), v_set1(s->row.factor.low),
+                                 s->soft != 0, s->weight != 0, s->weight_low != 0};
+    v_t term;
     if (s->row.plan.out)
         term = load_some(s->row.plan.out + j, count, zero);
     else
@@ -183,23 +236,18 @@ FS_INLINE void write_mixed_some(const mixed_swept *s, const exp_scale *scale, tw
                           scale);
     if (!plain)
         term = v_mul(v_mul(term, lift.a), lift.b);
-    if (s->soft) {
-        const v_t t = load_some(s->soft + j, count, zero);
-        q_low = v_fma(v_set1(s->slope_low), t, q_low);
-        q = v_fma(v_set1(s->slope), t, q);
-    }
-    if (s->weight) {
-        const v_t w = load_some(s->weight + j, count, zero), product = v_mul(q, w);
-        if (s->weight_low)
-            q_low = v_fma(q, load_some(s->weight_low + j, count, zero), v_mul(q_low, w));
-        else
-            q_low = v_mul(q_low, w);
-        q_low = v_add(q_low, v_fma(q, w, v_sub(zero, product)));
-        q = product;
-    }
-    const v_t low = v_fma(term, v_set1(s->row.factor.low), v_sub(zero, q_low));
-    const v_t high = v_fma(term, v_set1(s->row.factor.high), v_sub(zero, q));
-    store_some(s->row.y + j, v_add(high, low), count);
+    const v_t t = s->soft ? load_some(s->soft + j, count, zero) : zero;
+    const v_t w = s->weight ? load_some(s->weight + j, count, zero) : zero;
+    const v_t w_low = s->weight_low ? load_some(s->weight_low + j, count, zero) : zero;
+    const v_t rest = mixed_rest(&shares, term, t, w, w_low);
+    store_some(s->row.y + j, v_fma(term, v_set1(s->row.factor.high), rest), count);
+}
+
+/* The ends of a row, by one piece of code for all cases: lifting by 2^0 changes nothing. */
+FS_SHARED void write_mixed_end(const mixed_swept *s, int64_t j, int64_t count)
+{
+    const exp_scale scale = exp_scale_for(s->row.K);
+    write_mixed_some(s, &scale, powers_of_two(s->row.factor.lift), 0, j, count);
 }
 
 FS_INLINE void write_mixed_loop(const mixed_swept *s, int plain)
@@ -210,11 +258,11 @@ FS_INLINE void write_mixed_loop(const mixed_swept *s, int plain)
     const int64_t n = local.row.n;
     int64_t j = unaligned_head(local.row.y, n);
     if (j > 0)
-        write_mixed_some(&local, &scale, lift, plain, 0, j);
+        write_mixed_end(s, 0, j);
     for (; j + V_LANES <= n; j += V_LANES)
         write_mixed_some(&local, &scale, lift, plain, j, V_LANES);
     if (j < n)
-        write_mixed_some(&local, &scale, lift, plain, j, n - j);
+        write_mixed_end(s, j, n - j);
 }
 
 /* One loop for each of the usual cases: what is absent is known to the compiler. */
@@ -323,8 +371,8 @@ FS_INLINE mixed_swept mixed_grad_row(const fs_rows *rows, int64_t i, late_rows *
     s.slope_low = (real)(fma(f, q.slope.high, -(double)s.slope) + f * q.slope.low);
     s.base_low = (real)(fma(f, q.base.high, -(double)s.base) + f * q.base.low);
     s.row.K = row.state.K;
-    s.row.factor = whole_factor(wide_quotient(f * (row.total.high + row.z), row.all.sum),
-                                row.all.d);
+    const wide total = end_mul(wide_of(f, 0.0), end_add(row.total, wide_of(row.z, 0.0)));
+    s.row.factor = whole_factor(wide_ratio(total, row.all.sum), row.all.d);
     s.pivot = row.pivot;
     s.at_pivot = (real)(f * pivot_gradient(&row, &q, at_target) + 0.0);
     if (!at_target && !rows->other) {

@@ -49,11 +49,11 @@ FS_INLINE void add_gaps(v_acc_t *sum, const v_t *x, const v_t *w, v_t pivot)
         gap[i] = v_sub(pivot, x[i]);
     for (int i = 0; i < 2; i++)
         pair[i] = w ? v_fma(w[i + 2], gap[i + 2], v_mul(w[i], gap[i])) : v_add(gap[i], gap[i + 2]);
-    if (FS_F64 || !w) {
-        v_acc_add(sum, v_add(pair[0], pair[1]));
-    } else { /* float32 has half the room for rounding */
+    if (w) { /* that have been rounded as products, too */
         v_acc_add(sum, pair[0]);
         v_acc_add(sum, pair[1]);
+    } else {
+        v_acc_add(sum, v_add(pair[0], pair[1]));
     }
 }
 
@@ -104,10 +104,10 @@ FS_INLINE void add_soft(v_acc_t *T, v_acc_t *D, const v_t *x, const v_t *t, v_t 
     for (int i = 0; i < 4; i++)
         gap[i] = v_sub(pivot, x[i]);
     if (FS_F64) {
-        const v_t a = v_fma(t[1], gap[1], v_mul(t[0], gap[0]));
-        const v_t b = v_fma(t[3], gap[3], v_mul(t[2], gap[2]));
-        v_acc_add(T, v_add(v_add(t[0], t[1]), v_add(t[2], t[3])));
-        v_acc_add(D, v_add(a, b));
+        for (int i = 0; i < 4; i += 2) {
+            v_acc_add(T, v_add(t[i], t[i + 1]));
+            v_acc_add(D, v_fma(t[i + 1], gap[i + 1], v_mul(t[i], gap[i])));
+        }
         return;
     }
     for (int i = 0; i < 4; i++) { /* float32 has half the room for rounding */

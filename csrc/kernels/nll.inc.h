@@ -8,7 +8,7 @@ static void nll_soft_rows(const fs_rows *rows)
         const real *x = (const real *)rows->x + i * rows->x_step;
         const coefficients q = row_coefficients(rows, i);
         wide targets;
-        const double loss = mixed_gaps(rows, x, 0, 0, 0.0, &q, &targets); /* -x: the gap to 0 */
-        rows->value[i] = row_holds_nan(rows, x) ? NAN : loss;
+        const wide loss = mixed_gaps(rows, x, 0, 0, wide_of(0.0, 0.0), &q, &targets);
+        rows->value[i] = row_holds_nan(rows, x) ? NAN : wide_value(loss); /* -x: the gap to 0 */
     }
 }

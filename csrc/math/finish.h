@@ -30,6 +30,14 @@ FS_INLINE wide wide_quotient(double a, wide b)
     return wide_of(high, rest * reciprocal);
 }
 
+FS_INLINE wide wide_ratio(wide a, wide b)
+{
+    const double reciprocal = 1.0 / b.high;
+    const double high = a.high * reciprocal;
+    const double rest = (fma(-high, b.high, a.high) - high * b.low) + a.low;
+    return wide_of(high, rest * reciprocal);
+}
+
 /* 2^e; 0 and inf beyond the normal numbers of float64. */
 FS_INLINE double power_of_two(int64_t e)
 {

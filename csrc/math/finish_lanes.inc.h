@@ -13,6 +13,13 @@ FS_INLINE d_wide d_wide_of(d_t high, d_t low)
 
 FS_INLINE d_t d_negative(d_t a) { return d_sub(d_set1(-0.0), a); }
 
+FS_INLINE d_wide d_wide_set1(wide a) { return d_wide_of(d_set1(a.high), d_set1(a.low)); }
+
+FS_INLINE d_wide d_wide_minus(d_wide a)
+{
+    return d_wide_of(d_negative(a.high), d_negative(a.low));
+}
+
 FS_INLINE d_t d_clamp(d_t a, double limit)
 {
     return d_min(d_max(a, d_set1(-limit)), d_set1(limit));
@@ -69,6 +76,15 @@ FS_INLINE d_wide d_wide_quotient(d_t a, d_wide b)
     const d_t rest = d_sub(d_fma(d_negative(high), b.high, a), d_mul(high, b.low));
     return d_wide_of(high, d_mul(rest, reciprocal));
 }
+
+FS_INLINE d_wide d_wide_ratio(d_wide a, d_wide b)
+{
+    const d_t reciprocal = d_div(d_set1(1.0), b.high), high = d_mul(a.high, reciprocal);
+    const d_t part = d_sub(d_fma(d_negative(high), b.high, a.high), d_mul(high, b.low));
+    return d_wide_of(high, d_mul(d_add(part, a.low), reciprocal));
+}
+
+FS_INLINE d_t d_wide_value(d_wide a) { return d_if_finite(a.high, d_add(a.high, a.low), a.high); }
 
 /* 2^e of whole numbers e; 0 and inf beyond the normal numbers. */
 FS_INLINE d_t d_power(d_t e)

@@ -50,7 +50,7 @@ class Reference:
     state = staticmethod(reference.state)
     given = staticmethod(reference.given)
     join_states = staticmethod(reference.join_states)
-    state_distance = staticmethod(reference.state_distance)
+    state_end = staticmethod(reference.state_end)
 
     # It makes no results of its own: nothing is there to be recycled.
     empty = staticmethod(np.empty)

@@ -90,7 +90,7 @@ cdef extern from "fastsoftmax.h" nogil:
     void fs_run_rows(fs_op op, fs_dtype dtype, const void *x, void *y, int64_t rows, int64_t n)
     int fs_is_small(int64_t rows, int64_t n)
     void fs_state_join(double *a, const double *b, int64_t rows)
-    void fs_state_distance(const double *states, double *distance, int64_t rows)
+    void fs_state_end(const double *states, const double *x, double *result, int64_t rows)
     void fs_threads_init(int allowed, int follow_omp)
     void fs_threads_set(int threads)
     int fs_threads_swap(int threads)
@@ -576,10 +576,13 @@ def join_states(cnp.ndarray a, cnp.ndarray b):
                   cnp.PyArray_SIZE(a) // 4)
 
 
-def state_distance(cnp.ndarray states, cnp.ndarray out):
-    """logsumexp - max of each state, 0 or more, NaN where max is not finite; both contiguous."""
-    fs_state_distance(<const double *>cnp.PyArray_DATA(states), <double *>cnp.PyArray_DATA(out),
-                      cnp.PyArray_SIZE(out))
+def state_end(cnp.ndarray states, cnp.ndarray x, cnp.ndarray out):
+    """logsumexp of each state, less its x if there is one, in float64; all contiguous."""
+    cdef const double *less = NULL
+    if x is not None:
+        less = <const double *>cnp.PyArray_DATA(x)
+    fs_state_end(<const double *>cnp.PyArray_DATA(states), less, <double *>cnp.PyArray_DATA(out),
+                 cnp.PyArray_SIZE(out))
 
 
 def nll(x, axis, targets, **options):

@@ -54,31 +54,19 @@ def given_states(op, x, states, axes, out, threads=0):
         v.store(v.axes_last(out, axes), y_rows.reshape(v.axes_last(out, axes).shape))
 
 
-def distances(states):
-    """logsumexp - max, at least 0; NaN where max is not finite."""
+def log_sums(states):
+    """logsumexp of each row, in float64."""
     result = np.empty(states.shape, np.float64)  # named: by default NumPy 2.4 loses a reference
-    core.state_distance(_numbers(np.ascontiguousarray(states)), result)
+    core.state_end(_numbers(np.ascontiguousarray(states)), None, result)
     return result
 
 
-def log_sums(states):
-    """logsumexp of each row, in float64."""
-    with np.errstate(all="ignore"):
-        finite = np.isfinite(states["max"])
-        return np.where(finite, states["max"] + distances(states), states["max"])
-
-
 def losses(states, target_logits):
-    """logsumexp - target, in float64: two numbers of one sign, so that nothing cancels."""
-    x = np.asarray(target_logits, np.float64)
-    with np.errstate(all="ignore"):
-        top = states["max"]
-        gap = top - x
-        part = gap - top
-        lost = (top - (gap - part)) - (x + part)  # what the difference rounds off (Knuth)
-        loss = gap + (distances(states) + np.where(np.isfinite(lost), lost, 0))
-        impossible = (x == -np.inf) & np.isfinite(top)
-        return np.where(impossible, np.inf, np.where(np.isfinite(x), loss, np.nan))
+    """logsumexp - target, in float64; NaN where the target or the largest logit has no loss."""
+    x = np.ascontiguousarray(target_logits, np.float64).reshape(states.shape)
+    result = np.empty(states.shape, np.float64)
+    core.state_end(_numbers(np.ascontiguousarray(states)), x, result)
+    return result
 
 
 def _numbers(states):

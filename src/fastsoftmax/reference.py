@@ -320,10 +320,15 @@ def given(op, x, states, y, axis, threads):
     v.store(np.moveaxis(y, axis, -1), result)
 
 
-def state_distance(states, out):
-    """logsumexp - max of each state."""
+def state_end(states, x, out):
+    """logsumexp of each state, less its x if there is one."""
     with np.errstate(all="ignore"):
-        out[...] = np.log1p(_rest(states))
+        m = states[..., 0].astype(np.longdouble)
+        distance = np.log1p(_rest(states))
+        if x is None:
+            out[...] = np.where(np.isfinite(m), m + distance, m)
+        else:
+            out[...] = np.where(x == np.inf, np.nan, (m - x) + distance)
 
 
 def _rest(states):

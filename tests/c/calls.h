@@ -2,10 +2,22 @@
 #ifndef FS_TEST_CALLS_H
 #define FS_TEST_CALLS_H
 #include <string.h>
+#include "cpu.h"
 #include "inputs.h"
 
-typedef enum { PLAIN, IN_PLACE, COLUMNS, THREADS, SMALL, LAYOUTS } layout;
-typedef enum { BARE, WEIGHTED, SMOOTHED, SOFT, JOINED } options; /* of a loss; of states */
+typedef enum { PLAIN, IN_PLACE, COLUMNS, THREADS, SMALL, PAST_CACHES, LAYOUTS } layout;
+typedef enum { /* of a loss; of states */
+    BARE,
+    WEIGHTED,
+    WITH_Z,   /* and nothing else */
+    SMOOTHED, /* and weighted, with a z-loss */
+    EVEN,     /* smoothed, and nothing else */
+    FINE,     /* smoothed, with class weights that float32 does not hold */
+    SOFT,     /* and weighted, smoothed, with a z-loss */
+    SOFT_ALONE,
+    SOFT_FINE, /* with class weights that float32 does not hold */
+    JOINED
+} options;
 
 enum { STATE_NUMBERS = 4 };
 
@@ -31,6 +43,13 @@ static const operation operations[] = {
     {"smoothed_grad", FS_CROSS_ENTROPY_GRAD, FS_SUM, {0, 0}, SMOOTHED},
     {"soft", FS_CROSS_ENTROPY, FS_NONE, {0, 0}, SOFT},
     {"soft_gradient", FS_CROSS_ENTROPY_GRAD, FS_MEAN, {0, 0}, SOFT},
+    {"z_loss", FS_CROSS_ENTROPY_GRAD, FS_NONE, {0, 0}, WITH_Z},
+    {"even_smoothed", FS_CROSS_ENTROPY_GRAD, FS_NONE, {0, 0}, EVEN},
+    {"fine_weights", FS_CROSS_ENTROPY_GRAD, FS_NONE, {0, 0}, FINE},
+    {"soft_alone", FS_CROSS_ENTROPY_GRAD, FS_NONE, {0, 0}, SOFT_ALONE},
+    {"soft_fine", FS_CROSS_ENTROPY_GRAD, FS_NONE, {0, 0}, SOFT_FINE},
+    {"nll", FS_NLL, FS_NONE, {0, 0}, BARE},
+    {"soft_nll", FS_NLL, FS_NONE, {0, 0}, SOFT_FINE},
     {"softmax_back", FS_SOFTMAX_BACKWARD, FS_NONE, {0, 0}, BARE},
     {"log_soft_back", FS_LOG_SOFTMAX_BACKWARD, FS_NONE, {0, 0}, BARE},
     {"state", FS_STATE, FS_NONE, {0, 0}, BARE},
@@ -42,10 +61,15 @@ enum { OPERATIONS = sizeof operations / sizeof operations[0] };
 
 static int writes_elements(fs_op op)
 {
-    return op != FS_LOGSUMEXP && op != FS_CROSS_ENTROPY && op != FS_STATE;
+    return op != FS_LOGSUMEXP && op != FS_CROSS_ENTROPY && op != FS_NLL && op != FS_STATE;
 }
 static int is_given(fs_op op) { return op == FS_SOFTMAX_GIVEN || op == FS_LOG_SOFTMAX_GIVEN; }
-static int is_loss(fs_op op) { return op == FS_CROSS_ENTROPY || op == FS_CROSS_ENTROPY_GRAD; }
+static int is_loss(fs_op op)
+{
+    return op == FS_CROSS_ENTROPY || op == FS_CROSS_ENTROPY_GRAD || op == FS_NLL;
+}
+static int is_soft(options with) { return with >= SOFT && with <= SOFT_FINE; }
+static int is_fine(options with) { return with == FINE || with == SOFT_FINE; }
 static size_t size_of(fs_dtype dtype) { return dtype == FS_FLOAT32 ? 4 : 8; }
 
 static char *buffer(int64_t count, size_t size)
@@ -127,7 +151,7 @@ static arrays arrays_new(const operation *op, const batch *b, layout way)
             put(b->dtype, a.other, at, other_element(op, b, i, j));
         }
     for (int64_t j = 0; j < b->n; j++)
-        put(FS_FLOAT64, a.weight, j, 1.0 + (double)(j % 5) / 4.0);
+        put(FS_FLOAT64, a.weight, j, 1.0 + (double)(j % 5) / (is_fine(op->with) ? 3.0 : 4.0));
     for (int64_t i = 0; i < b->rows; i++)
         put(FS_FLOAT64, a.sample_weight, i, (double)(i % 7) / 3.0);
     return a;
@@ -149,14 +173,20 @@ static void add_options(fs_call *call, const operation *op, const batch *b, cons
                         int by_columns)
 {
     static double grad_output = 0.75;
-    if (!is_loss(op->op) || op->with == SOFT)
+    if (!is_loss(op->op) || is_soft(op->with))
         call->other = describe(a->other, b, by_columns);
-    if (is_loss(op->op) && op->with != SOFT) {
+    if (is_loss(op->op) && !is_soft(op->with)) {
         call->target.data = (char *)b->target;
         call->target.strides[0] = call->label.size = (int)sizeof *b->target;
         call->label.is_signed = 1;
     }
-    if (op->with == BARE || op->with == JOINED)
+    if (op->with == EVEN || op->with == FINE)
+        call->smoothing = 0.125;
+    if (op->with == WITH_Z)
+        call->z_loss = 0x1p-10;
+    if (is_fine(op->with))
+        call->weight = (const double *)(const void *)a->weight;
+    if (op->with != WEIGHTED && op->with != SMOOTHED && op->with != SOFT)
         return;
     call->weight = (const double *)(const void *)a->weight;
     call->grad_output.data = (char *)&grad_output;
@@ -183,7 +213,7 @@ static void join_states(const batch *b, double *states)
     free(own);
 }
 
-/* The states that a call has written, and of joined ones logsumexp - max. */
+/* The states that a call has written, and of joined ones logsumexp and the loss of a logit. */
 static int64_t collect_states(const operation *op, const batch *b, double *states, double *results)
 {
     const int64_t count = STATE_NUMBERS * b->rows;
@@ -192,8 +222,9 @@ static int64_t collect_states(const operation *op, const batch *b, double *state
     memcpy(results, states, (size_t)count * sizeof *results);
     if (op->with != JOINED)
         return count;
-    fs_state_distance(states, results + count, b->rows);
-    return count + b->rows;
+    fs_state_end(states, 0, results + count, b->rows);
+    fs_state_end(states, b->x, results + count + b->rows, b->rows);
+    return count + 2 * b->rows;
 }
 
 static int64_t run(const operation *op, const batch *b, layout way, double *results);
@@ -208,7 +239,7 @@ static void add_values(fs_call *call, const operation *op, const batch *b, const
                                                  : size_of(b->dtype));
     if (is_given(op->op)) {
         const int64_t numbers = STATE_NUMBERS * b->rows;
-        double *states = (double *)(void *)buffer(numbers + b->rows, sizeof *states);
+        double *states = (double *)(void *)buffer(numbers + 2 * b->rows, sizeof *states);
         run(&joined, b, PLAIN, states);
         memcpy(a->states, states, (size_t)numbers * sizeof *states);
         free(states);
@@ -240,6 +271,9 @@ static int64_t run(const operation *op, const batch *b, layout way, double *resu
 {
     if (way == SMALL && (op->op > FS_LOGSUMEXP || !fs_is_small(b->rows, b->n)))
         return 0;
+    if (way == PAST_CACHES && !writes_elements(op->op))
+        return 0;
+    const int64_t cache = way == PAST_CACHES ? fs_cpu_assume_cache(0) : 0;
     arrays a = arrays_new(op, b, way);
     fs_call call = call_of(op, b, way, &a);
     if (way == SMALL)
@@ -250,6 +284,8 @@ static int64_t run(const operation *op, const batch *b, layout way, double *resu
                               ? collect_states(op, b, (double *)(void *)a.states, results)
                               : collect(op, b, way == COLUMNS, a.y, a.value, call.loss, results);
     arrays_free(&a);
+    if (way == PAST_CACHES)
+        fs_cpu_assume_cache(cache);
     return count;
 }
 

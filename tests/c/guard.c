@@ -313,9 +313,10 @@ static void states_of(int64_t rows)
     now.n = rows;
     double *a = (double *)(void *)place_doubles(X, 4 * rows).data;
     const double *b = (const double *)(const void *)place_doubles(OTHER, 4 * rows).data;
-    double *distance = (double *)(void *)place_doubles(Y, rows).data;
+    double *result = (double *)(void *)place_doubles(Y, rows).data;
     fs_state_join(a, b, rows + spoil);
-    fs_state_distance(a, distance, rows + spoil);
+    fs_state_end(a, 0, result, rows + spoil);
+    fs_state_end(a, b, result, rows + spoil);
     for (int which = X; which <= Y; which++)
         expect(margin_is_whole(&arenas[which]), "wrote outside");
     calls++;

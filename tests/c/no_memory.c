@@ -12,7 +12,8 @@
 
 enum { CANARY = 0xA5 };
 
-static const char *const layouts[LAYOUTS] = {"plain", "in place", "columns", "threads", "small"};
+static const char *const layouts[LAYOUTS] = {"plain",   "in place", "columns",
+                                              "threads", "small",    "past the caches"};
 static int64_t asked, fails_at, kept, points[LAYOUTS];
 static int armed, failures;
 

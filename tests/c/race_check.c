@@ -19,7 +19,7 @@ static atomic_int failures;
 
 typedef void take(const batch *b, const operation *op, double **result);
 
-static int64_t room(const batch *b) { return b->rows * (b->n + STATE_NUMBERS + 1); }
+static int64_t room(const batch *b) { return b->rows * (b->n + STATE_NUMBERS + 2); }
 
 static void take_alone(const batch *b, const operation *op, double **result)
 {

@@ -30,7 +30,8 @@
 enum { MAX_ISAS = 8 };
 
 static const char *const dtypes[2] = {"float32", "float64"};
-static const char *const layouts[LAYOUTS] = {"plain", "in place", "columns", "threads", "small"};
+static const char *const layouts[LAYOUTS] = {"plain",   "in place", "columns",
+                                              "threads", "small",    "past the caches"};
 
 static struct { uint64_t hash; double worst; } found[MAX_ISAS][2][OPERATIONS];
 static int failures, spoil, measure = HAVE_TRUTH;
@@ -114,7 +115,7 @@ static void check_ways(const operation *op, const batch *b, const double *result
 /* Every op of every instance over one batch, which is freed. */
 static void take(batch b)
 {
-    double *results = (double *)(void *)buffer(b.rows * (b.n + STATE_NUMBERS + 1), sizeof *results);
+    double *results = (double *)(void *)buffer(b.rows * (b.n + STATE_NUMBERS + 2), sizeof *results);
     truth t = {0};
     if (measure)
         t = truth_of(&b);
