@@ -106,7 +106,7 @@ void fs_take_losses(fs_plan *p, int64_t row, const fs_rows *rows,
 void fs_finish_loss(fs_call *call, const fs_plan *p, const fs_target_sums *targets)
 {
     wide total = {0.0, 0.0}, huge = {0.0, 0.0};
-    for (int64_t chunk = 0; chunk < p->chunks; chunk++) {
+    for (int64_t chunk = 0; fs_is_loss(call->op) && chunk < p->chunks; chunk++) {
         for (int k = 0; k < FS_SUMS; k++)
             total = wide_add(total, wide_of(p->sums[chunk].high[k], p->sums[chunk].low[k]));
         huge = wide_add(huge, p->huge[chunk]);
