@@ -27,22 +27,21 @@ void fs_state_join(double *a, const double *b, int64_t rows)
 }
 
 /* (max - x) + log(1 + R): of one sign where the state covers x, so that nothing cancels. */
-static double loss_of(const double *state, double x)
+static double loss_of(double max, double x, wide distance)
 {
-    const double max = state[0];
     if (max - max != 0 || x != x || x == INFINITY)
         return NAN;
-    return x == -INFINITY ? INFINITY
-                          : wide_value(wide_add(two_sum(max, -x), state_distance(state)));
+    return x == -INFINITY ? INFINITY : wide_value(wide_add(two_sum(max, -x), distance));
 }
 
 void fs_state_end(const double *states, const double *x, double *result, int64_t rows)
 {
     for (int64_t i = 0; i < rows; i++) {
         const double *state = states + i * STATE_NUMBERS, max = state[0];
+        const wide distance = state_distance(state);
         if (x)
-            result[i] = loss_of(state, x[i]);
+            result[i] = loss_of(max, x[i], distance);
         else
-            result[i] = max - max == 0 ? plus_wide(max, state_distance(state)) : max;
+            result[i] = max - max == 0 ? plus_wide(max, distance) : max;
     }
 }

@@ -73,7 +73,7 @@ MUTATIONS = {
         ("kernels/cols.inc.h", r"v_narrow\(rest\), v_set1\(0\)\)", "v_set1(0), v_set1(0))"),
     ],
     "log_softmax: the distance without its low part": [
-        ("kernels/log_softmax.inc.h", r"\? \(real\)rest : 0", "? 0 : 0"),
+        ("kernels/log_softmax.inc.h", r"row\.low = \(real\)\(\(minus.*;", "row.low = 0;"),
     ],
     "logsumexp: the logarithm without its low part": [
         ("kernels/logsumexp.inc.h", r"plus_wide\(max, ratio\)", "max + ratio.high"),
@@ -145,15 +145,14 @@ MUTATIONS = {
          r"own = (1.0 - \1) - 1.0;"),
     ],
     "states: logsumexp without the logarithm's low part": [
-        ("state.c", r"plus_wide\(max, state_distance\(state\)\)",
-         "max + state_distance(state).high"),
+        ("state.c", r"plus_wide\(max, distance\)", "max + distance.high"),
     ],
     "states joined: the smaller of the largest logits is lost": [
         ("state.c", r"sum = scaled_add\(sum, scaled_normal\(.*\)\);", "(void)e;"),
     ],
     "K from the pivot": [
-        ("kernels/extremes.inc.h",
-         r"(x\[pivot\] < max|pivot < 0) \? max : max_without\(.*\), pivot", "max, pivot"),
+        ("kernels/extremes.inc.h", r"if \(!\(x\[pivot\] < e\.max\)\)", "if (0)"),
+        ("kernels/extremes.inc.h", r"larger\(largest\(&others\), second\), place", "max, place"),
     ],
     "a block longer by one group on one instruction set": [
         ("math/format_f32.h", r"#define BLOCK 2048", "#define BLOCK (V_LANES > 1 ? 2112 : 2048)"),

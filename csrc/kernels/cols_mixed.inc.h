@@ -84,7 +84,6 @@ FS_INLINE void pivot_is(int64_t class, int64_t l, const cols_classes *a, mixed_g
     group->at.target[l] = (real)class;
     group->at.at[l] = class * V_LANES + l;
     group->at.logit[l] = a->x[group->at.at[l]];
-    group->weight[l] = weight_of_class(a, class);
 }
 
 /* Some lanes' pivots become their largest logits. */
@@ -103,20 +102,22 @@ FS_SHARED void take_largest(const cols_classes *a, mixed_group *group)
         pivot_is((int64_t)index[l], l, a, group);
         group->share[l] = group->at.at[l] == by_largest->at[l] ? 1.0 : 0.0;
     }
+    class_weights(a, group->at.at, group->weight);
 }
 
 /* Hard targets: the target, where mix_by_target() takes it. */
 FS_INLINE v_t begin_hard(const mixed_call *call, const cols_classes *a, mixed_group *group)
 {
     outweighed_targets *by_largest = &group->by_largest;
+    double *weight = by_largest->weight;
     by_largest->some = 0;
     by_largest->all = 1;
+    class_weights(a, group->at.at, weight);
     FS_ROLLED
     for (int l = 0; l < V_LANES; l++) {
-        const double w = weight_of_class(a, group->at.at[l] / V_LANES);
-        const double own = call->q.slope.high * w;
+        const double own = call->q.slope.high * weight[l];
         const int outweighed = group->at.counted[l] && !(own > 0.0 && call->even.high <= own);
-        group->weight[l] = by_largest->weight[l] = w;
+        group->weight[l] = weight[l];
         group->share[l] = 1.0;
         by_largest->here[l] = outweighed ? 1.0 : 0.0;
         by_largest->some |= outweighed;
@@ -138,6 +139,7 @@ FS_INLINE v_t begin_soft(const mixed_call *call, const cols_classes *a, mixed_gr
         pivot_is((int64_t)group->at.target[l], l, a, group);
         group->share[l] = call->q.soft ? (double)a->soft[group->at.at[l]] : 0.0;
     }
+    class_weights(a, group->at.at, group->weight);
     return found.max;
 }
 
@@ -195,7 +197,7 @@ FS_INLINE d_wide total_of(const mixed_call *call, const mixed_group *group, int 
 }
 
 /* The loss as in mix_by_largest(), without its z-loss. */
-FS_INLINE d_t loss_by_largest(const mixed_call *call, const mixed_group *group, d_wide total,
+FS_SHARED d_t loss_by_largest(const mixed_call *call, const mixed_group *group, d_wide total,
                               d_wide distance, int p)
 {
     const d_wide slope = d_wide_set1(call->q.slope), base = d_wide_set1(call->q.base);

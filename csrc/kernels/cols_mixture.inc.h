@@ -9,11 +9,14 @@ typedef struct {
     int64_t n;
 } cols_classes;
 
-/* As class_weight(). */
-FS_INLINE double weight_of_class(const cols_classes *a, int64_t class)
+/* As class_weight(), of a class in each lane: at, its place in the tile. */
+FS_SHARED void class_weights(const cols_classes *a, const int64_t *at, double *weight)
 {
-    const double low = a->weight_low ? (double)a->weight_low[class] : 0.0;
-    return a->weight ? (double)a->weight[class] + low : 1.0;
+    for (int l = 0; l < V_LANES; l++) {
+        const int64_t class = at[l] / V_LANES;
+        const double low = a->weight_low ? (double)a->weight_low[class] : 0.0;
+        weight[l] = a->weight ? (double)a->weight[class] + low : 1.0;
+    }
 }
 
 typedef struct { d_wide T[D_PARTS], D[D_PARTS], U[D_PARTS]; } cols_mixtures;
