@@ -8,6 +8,7 @@
 #include "losses.h"
 #include "math/state.h"
 #include "parallel.h"
+#include "pieces.h"
 #include "plan.h"
 #include "range.h"
 #include "targets.h"
@@ -26,80 +27,17 @@ static void copy_states(const fs_plan *p, const fs_rows *rows, const int64_t *of
     }
 }
 
-/* --- a row in pieces --- */
-
-typedef struct {
-    const fs_plan *p;
-    fs_piece_task *task;
-    const void *job;
-} piece_step;
-
-static void run_pieces(void *context, int thread, int64_t first, int64_t last)
-{
-    const piece_step *step = context;
-    const int64_t length = step->p->kernels->piece, n = step->p->call->n;
-    (void)thread;
-    for (int64_t i = first; i < last; i++)
-        step->task(step->job, i * length, at_most(length, n - i * length),
-                   &step->p->pieces.results[i]);
-}
-
-/* fs_pieces.each: what is asked for is the kernel's, or a step of the driver's own. */
-static int each_piece(void *driver, fs_piece_task *task, const void *job)
-{
-    fs_plan *p = driver;
-    piece_step step = {p, task, job};
-    const fs_work work = {p->pieces.count, 1, p->kernels->piece, p->call->threads};
-    return fs_parallel(&p->pace, p->split, &work, run_pieces, &step);
-}
-
-/* Elements on their way, from one class to the next as many bytes; or multiplied where they are. */
-typedef struct {
-    char *to;
-    const char *from;
-    int64_t to_class, from_class;
-    const fs_plan *p;
-    const double *power;
-} piece_move;
-
-static void gather_piece(const void *job, int64_t begin, int64_t n, fs_piece *result)
-{
-    const piece_move *move = job;
-    (void)result;
-    fs_gather(move->to + begin * move->to_class, move->from + begin * move->from_class, 1, 0, n,
-              move->from_class, move->p->size);
-}
-
-static void scatter_piece(const void *job, int64_t begin, int64_t n, fs_piece *result)
-{
-    const piece_move *move = job;
-    (void)result;
-    fs_scatter(move->to + begin * move->to_class, move->from + begin * move->from_class, 1, 0, n,
-               move->to_class, move->p->size);
-}
-
-static void multiply_piece(const void *job, int64_t begin, int64_t n, fs_piece *result)
-{
-    const piece_move *move = job;
-    (void)result;
-    fs_range_apply(move->p->call->dtype, move->to + begin * move->to_class, 1, 0, n,
-                   move->to_class / move->p->size, move->power);
-}
-
-/* --- the rows of a tile --- */
-
 /* Rows of one array as the kernel wants them: as they lie, or copied to lie contiguous. */
 static const void *read_rows(fs_plan *p, const fs_array *array, int which, int gather,
                              int64_t count, const int64_t *offsets, char *scratch, int64_t *step)
 {
     const char *from = array->data + offsets[which];
     const int64_t row_step = fs_layout_step(&p->layout, which);
-    const piece_move move = {scratch, from, p->size, array->class_stride, p, 0};
     *step = gather ? p->call->n : row_step / p->size;
     if (!gather)
         return from;
     if (p->split)
-        each_piece(p, gather_piece, &move);
+        fs_pieces_gather(p, scratch, from, array->class_stride);
     else
         fs_gather(scratch, from, count, row_step, p->call->n, array->class_stride, p->size);
     return scratch;
@@ -147,9 +85,8 @@ static void pick_targets(const fs_plan *p, const fs_rows *rows, const int64_t *o
 static void apply_powers(fs_plan *p, const fs_rows *rows, const double *power)
 {
     const int64_t step = p->gather_y ? 1 : rows->y_class;
-    const piece_move move = {rows->y, 0, step * p->size, 0, p, power};
     if (p->split)
-        each_piece(p, multiply_piece, &move);
+        fs_pieces_multiply(p, rows->y, step * p->size, power);
     else
         fs_range_apply(p->call->dtype, rows->y, rows->rows, rows->y_step, rows->n, step, power);
 }
@@ -157,11 +94,11 @@ static void apply_powers(fs_plan *p, const fs_rows *rows, const double *power)
 static void place_back(fs_plan *p, const fs_rows *rows, const int64_t *offsets)
 {
     const int64_t step = fs_layout_step(&p->layout, FS_AT_Y), stride = p->call->y.class_stride;
-    const piece_move move = {p->call->y.data + offsets[FS_AT_Y], rows->y, stride, p->size, p, 0};
+    char *to = p->call->y.data + offsets[FS_AT_Y];
     if (p->split)
-        each_piece(p, scatter_piece, &move);
+        fs_pieces_scatter(p, to, rows->y, stride);
     else
-        fs_scatter(move.to, rows->y, rows->rows, step, rows->n, stride, p->size);
+        fs_scatter(to, rows->y, rows->rows, step, rows->n, stride, p->size);
 }
 
 /* Gradient factors as the kernel wants them. Mixed losses take their weights over a scale, and one
@@ -267,7 +204,7 @@ fs_status fs_run(fs_call *call)
     fs_target_sums targets = {0};
     fs_plan p;
     fs_plan_make(&p, call);
-    p.pieces.each = each_piece;
+    p.pieces.each = fs_each_piece;
     p.pieces.driver = &p;
     fs_pace_begin(&p.pace, call);
     if (fs_is_loss(call->op)) {

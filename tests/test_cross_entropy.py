@@ -105,6 +105,19 @@ def test_options_against_brute_force(choice, kind, reduction, dtype, rng):
     assert worst <= BOUNDS["cross_entropy_with_grad"][dtype]
 
 
+@pytest.mark.parametrize("power", [-300, 300])
+def test_class_weights_of_any_size(power, dtype, isa, rng):
+    """Float32 has no 2^300, but the mean does not depend on what weights are measured in."""
+    x, labels = rng.normal(0, 3, (6, 5)).astype(dtype), np.array([0, 1, 2, 3, 4, 1])
+    weight = np.array([0.5, 2.0, 0.0, 1.25, 3.0])
+    for targets in (labels, np.eye(5, dtype=dtype)[labels]):
+        means = [
+            fastsoftmax.cross_entropy(x, targets, weight=np.ldexp(weight, k), label_smoothing=0.1,
+                                      normalizer=np.ldexp(8.0, k)) for k in (0, power)
+        ]  # fmt: skip
+        assert same_bits(*means)
+
+
 @pytest.mark.parametrize("grad_output", [2.0, -0.5, 0.0, [1, 2, 3, 0.5, 0, -1.0]])
 @pytest.mark.parametrize("reduction", ["none", "mean", "sum"])
 def test_grad_output_multiplies_the_gradient_only(reduction, grad_output, dtype, rng):

@@ -50,19 +50,22 @@ static void products_of_piece(const void *job, int64_t begin, int64_t n, fs_piec
     memcpy(result, &sum, sizeof sum);
 }
 
-FS_INLINE wide products_of_row(const fs_rows *rows, const real *a, const real *b)
+FS_SHARED wide products_of_pieces(const fs_rows *rows, const products_job *job)
 {
-    const products_job job = {a, b};
     wide sum = {0.0, 0.0}, next;
-    if (!rows->pieces)
-        return sum_products(a, b, rows->n);
-    if (!each_piece(rows, products_of_piece, &job))
+    if (!each_piece(rows, products_of_piece, job))
         return sum;
     for (int64_t i = 0; i < rows->pieces->count; i++) {
         memcpy(&next, &rows->pieces->results[i], sizeof next);
         sum = wide_add(sum, next);
     }
     return sum;
+}
+
+FS_INLINE wide products_of_row(const fs_rows *rows, const real *a, const real *b)
+{
+    const products_job job = {a, b};
+    return rows->pieces ? products_of_pieces(rows, &job) : sum_products(a, b, rows->n);
 }
 
 /* A row of either function, once its sum is known. */
@@ -83,15 +86,13 @@ FS_INLINE backward_row begin_backward(const fs_rows *rows, int64_t i)
     return row;
 }
 
-static void softmax_dx_piece(const void *job, int64_t begin, int64_t n, fs_piece *result)
+FS_INLINE void write_softmax_dx(const backward_row *row, int64_t begin, int64_t n)
 {
-    const backward_row *row = job;
     const real *dy = row->dy + begin, *y = row->y + begin;
     real *dx = row->dx + begin;
     const two_vectors sum = row->sum;
     const v_t zero = v_set1(0);
     int64_t j = 0;
-    (void)result;
     for (; j + V_LANES <= n; j += V_LANES)
         v_store(dx + j, softmax_dx(v_load(dy + j), v_load(y + j), sum));
     if (j < n) {
@@ -102,6 +103,13 @@ static void softmax_dx_piece(const void *job, int64_t begin, int64_t n, fs_piece
     }
 }
 
+static void softmax_dx_piece(const void *job, int64_t begin, int64_t n, fs_piece *result)
+{
+    const backward_row row = *(const backward_row *)job;
+    (void)result;
+    write_softmax_dx(&row, begin, n);
+}
+
 static void softmax_backward_rows(const fs_rows *rows)
 {
     for (int64_t i = 0; i < rows->rows; i++) {
@@ -110,7 +118,7 @@ static void softmax_backward_rows(const fs_rows *rows)
         if (rows->pieces)
             each_piece(rows, softmax_dx_piece, &row);
         else
-            softmax_dx_piece(&row, 0, rows->n, 0);
+            write_softmax_dx(&row, 0, rows->n);
     }
 }
 
@@ -122,9 +130,8 @@ FS_INLINE v_t log_softmax_dx(v_t dy, v_t y, two_vectors sum, two_powers lift,
     return v_fnma(term, sum.high, v_fnma(term, sum.low, dy));
 }
 
-static void log_softmax_dx_piece(const void *job, int64_t begin, int64_t n, fs_piece *result)
+FS_INLINE void write_log_softmax_dx(const backward_row *row, int64_t begin, int64_t n)
 {
-    const backward_row *row = job;
     const real *dy = row->dy + begin, *y = row->y + begin;
     real *dx = row->dx + begin;
     const two_vectors sum = row->sum;
@@ -132,7 +139,6 @@ static void log_softmax_dx_piece(const void *job, int64_t begin, int64_t n, fs_p
     const exp_scale scale = row->scale;
     const v_t zero = v_set1(0);
     int64_t j = 0;
-    (void)result;
     for (; j + V_LANES <= n; j += V_LANES)
         v_store(dx + j, log_softmax_dx(v_load(dy + j), v_load(y + j), sum, lift, &scale));
     if (j < n) {
@@ -141,6 +147,13 @@ static void log_softmax_dx_piece(const void *job, int64_t begin, int64_t n, fs_p
                                         v_load_part(y + j, left, zero), sum, lift, &scale);
         v_store_part(dx + j, part, left);
     }
+}
+
+static void log_softmax_dx_piece(const void *job, int64_t begin, int64_t n, fs_piece *result)
+{
+    const backward_row row = *(const backward_row *)job;
+    (void)result;
+    write_log_softmax_dx(&row, begin, n);
 }
 
 static void log_softmax_backward_rows(const fs_rows *rows)
@@ -157,6 +170,6 @@ static void log_softmax_backward_rows(const fs_rows *rows)
         if (rows->pieces)
             each_piece(rows, log_softmax_dx_piece, &row);
         else
-            log_softmax_dx_piece(&row, 0, rows->n, 0);
+            write_log_softmax_dx(&row, 0, rows->n);
     }
 }

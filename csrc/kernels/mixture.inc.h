@@ -259,14 +259,10 @@ static void mixture_of_piece(const void *job, int64_t begin, int64_t n, fs_piece
     memcpy(result, &sums, sizeof sums);
 }
 
-FS_SHARED mixture mixture_of_row(const fs_rows *rows, const real *x, real pivot,
-                                 const coefficients *q, real shrink)
+FS_SHARED mixture mixture_of_pieces(const fs_rows *rows, const mixture_job *job)
 {
-    const mixture_job job = {x, q, pivot, shrink};
     mixture sums = {{0.0, 0.0}, {0.0, 0.0}, {0.0, 0.0}}, next;
-    if (!rows->pieces)
-        return sum_mixture(x, rows->n, pivot, q, shrink);
-    if (!each_piece(rows, mixture_of_piece, &job))
+    if (!each_piece(rows, mixture_of_piece, job))
         return sums;
     for (int64_t i = 0; i < rows->pieces->count; i++) {
         memcpy(&next, &rows->pieces->results[i], sizeof next);
@@ -275,4 +271,12 @@ FS_SHARED mixture mixture_of_row(const fs_rows *rows, const real *x, real pivot,
         sums.U = wide_add(sums.U, next.U);
     }
     return sums;
+}
+
+FS_INLINE mixture mixture_of_row(const fs_rows *rows, const real *x, real pivot,
+                                 const coefficients *q, real shrink)
+{
+    const mixture_job job = {x, q, pivot, shrink};
+    return rows->pieces ? mixture_of_pieces(rows, &job)
+                        : sum_mixture(x, rows->n, pivot, q, shrink);
 }

@@ -65,11 +65,9 @@ static void max_of_piece(const void *job, int64_t begin, int64_t n, fs_piece *re
     memcpy(result, &max, sizeof max);
 }
 
-FS_INLINE real max_of_row(const fs_rows *rows, const real *x)
+FS_SHARED real max_of_pieces(const fs_rows *rows, const real *x)
 {
     real max = (real)-INFINITY, next;
-    if (!rows->pieces)
-        return block_max(x, rows->n);
     if (!each_piece(rows, max_of_piece, x))
         return 0;
     for (int64_t i = 0; i < rows->pieces->count; i++) {
@@ -77,6 +75,11 @@ FS_INLINE real max_of_row(const fs_rows *rows, const real *x)
         max = next > max ? next : max;
     }
     return max;
+}
+
+FS_INLINE real max_of_row(const fs_rows *rows, const real *x)
+{
+    return rows->pieces ? max_of_pieces(rows, x) : block_max(x, rows->n);
 }
 
 FS_SHARED int any_nan(const real *x, int64_t n)
@@ -92,15 +95,18 @@ static void nan_of_piece(const void *job, int64_t begin, int64_t n, fs_piece *re
     result->words[0] = any_nan((const real *)job + begin, n);
 }
 
-/* Beside +inf a NaN does not show in the sum, which is NaN by then. */
-FS_SHARED int row_holds_nan(const fs_rows *rows, const real *x)
+FS_SHARED int pieces_hold_nan(const fs_rows *rows, const real *x)
 {
     int found = 0;
-    if (!rows->pieces)
-        return any_nan(x, rows->n);
     if (!each_piece(rows, nan_of_piece, x))
         return 0;
     for (int64_t i = 0; i < rows->pieces->count; i++)
         found |= rows->pieces->results[i].words[0] != 0;
     return found;
+}
+
+/* Beside +inf a NaN does not show in the sum, which is NaN by then. */
+FS_INLINE int row_holds_nan(const fs_rows *rows, const real *x)
+{
+    return rows->pieces ? pieces_hold_nan(rows, x) : any_nan(x, rows->n);
 }
