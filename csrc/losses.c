@@ -114,7 +114,7 @@ static double mean_of(wide total, double divisor)
 void fs_finish_loss(fs_call *call, const fs_plan *p, const fs_target_sums *targets)
 {
     wide total = {0.0, 0.0}, huge = {0.0, 0.0};
-    for (int64_t chunk = 0; chunk < p->chunks; chunk++) {
+    for (int64_t chunk = 0; fs_is_loss(call->op) && chunk < p->chunks; chunk++) {
         for (int k = 0; k < FS_SUMS; k++)
             total = wide_add(total, wide_of(p->sums[chunk].high[k], p->sums[chunk].low[k]));
         huge = wide_add(huge, p->huge[chunk]);

@@ -6,6 +6,8 @@ enum {
     CHUNK_ELEMENTS = 4096,       /* at least */
     GATHER_BYTES = 256 * 1024,   /* of a tile copied to lie contiguous */
     COLS_CLASSES = 256,          /* contiguous rows up to this length go side by side */
+    ACROSS_LEAST = 48,           /* up to here in a transposed tile (where there is <op>_across) */
+    ACROSS_MOST = 256,           /* beyond, one by one */
     KEEP_BYTES = 4 << 20,        /* rows up to this size keep their terms, rather than compute them twice */
     LONG_ROW = 1 << 22           /* a call does not wait for the end of such a row to be interrupted */
 };
@@ -41,6 +43,20 @@ fs_kernel *fs_kernel_of(const fs_kernels *kernels, fs_op op, int mixed)
     case FS_SOFTMAX_GIVEN: return kernels->softmax_given;
     case FS_LOG_SOFTMAX_GIVEN: return kernels->log_softmax_given;
     default: return kernels->log_softmax_backward;
+    }
+}
+
+fs_kernel *fs_across_kernel_of(const fs_kernels *kernels, fs_op op, int64_t n)
+{
+    if (n <= ACROSS_LEAST || n > ACROSS_MOST)
+        return 0;
+    switch (op) {
+    case FS_SOFTMAX: return kernels->softmax_across;
+    case FS_LOG_SOFTMAX: return kernels->log_softmax_across;
+    case FS_LOGSUMEXP: return kernels->logsumexp_across;
+    case FS_CROSS_ENTROPY: return kernels->cross_entropy_across;
+    case FS_CROSS_ENTROPY_GRAD: return kernels->cross_entropy_grad_across;
+    default: return 0;
     }
 }
 
@@ -124,6 +140,19 @@ static int is_same_in_pieces(const fs_plan *p)
     return !p->mixed && op != FS_NLL && op != FS_SOFTMAX_BACKWARD && op != FS_LOG_SOFTMAX_BACKWARD;
 }
 
+/* Some contiguous rows at a time: likewise a matter of speed alone. */
+static int goes_across(const fs_plan *p)
+{
+    return !p->mixed && !p->gather_x && !p->gather_y && 2 * p->layout.rows >= p->kernels->lanes &&
+           fs_across_kernel_of(p->kernels, p->call->op, p->call->n);
+}
+
+static void plan_across(fs_plan *p)
+{
+    p->kernel = fs_across_kernel_of(p->kernels, p->call->op, p->call->n);
+    p->tile = FS_TILE;
+}
+
 /* Rows that take long, and fewer huge rows than threads, go in pieces, one row after another. */
 static int goes_in_pieces(const fs_plan *p, int64_t threads)
 {
@@ -169,7 +198,10 @@ void fs_plan_make(fs_plan *p, const fs_call *call)
     p->tile = FS_TILE;
     if (p->gather_x || p->gather_other || p->gather_y)
         p->tile = at_least(1, at_most(16, GATHER_BYTES / (n * p->size)));
-    p->cols = goes_side_by_side(p);
+    p->across = goes_across(p);
+    p->cols = !p->across && goes_side_by_side(p);
+    if (p->across)
+        plan_across(p);
     if (p->cols)
         plan_cols(p);
     p->keep = n * p->size <= KEEP_BYTES;

@@ -14,7 +14,7 @@ enum {
     FS_THREAD_ELEMENTS = 16384, /* work that pays for waking one more thread */
     FS_STACK_BLOCKS = 512, /* of a row that keeps its terms, at most */
     FS_COLS_BYTES = 16 * 1024, /* of a tile of rows side by side: it is gone through three times */
-    FS_COLS_SPARE = 2048       /* beyond it, for squares that are transposed whole */
+    FS_COLS_SPARE = 20 * 1024  /* beyond it: squares that are transposed whole, or a second group */
 };
 
 typedef struct { double high[FS_SUMS], low[FS_SUMS]; } fs_loss_sums;
@@ -26,7 +26,7 @@ typedef struct {
     fs_layout layout;
     int size;           /* bytes an element */
     int mixed;          /* every class has a coefficient of its own */
-    int cols;           /* rows side by side */
+    int cols, across;   /* rows side by side, in a transposed tile; some of them as they lie */
     int stream;         /* the result goes past the caches */
     int keep;           /* rows keep their terms */
     int split;          /* threads that share a row; 0: rows are not taken in pieces */
@@ -65,6 +65,8 @@ fs_kernel *fs_kernel_of(const fs_kernels *kernels, fs_op op, int mixed);
 fs_kernel *fs_cols_kernel_of(const fs_kernels *kernels, fs_op op, int mixed);
 int64_t fs_cols_rows(const fs_kernels *kernels, int64_t n, int64_t size);
 int fs_pays_side_by_side(const fs_kernels *kernels, int64_t rows, int64_t n);
+/* The kernel for some contiguous rows of a few vectors at a time, or 0: another is better or the only one. */
+fs_kernel *fs_across_kernel_of(const fs_kernels *kernels, fs_op op, int64_t n);
 
 static inline int64_t at_most(int64_t a, int64_t b) { return a < b ? a : b; }
 static inline int64_t at_least(int64_t a, int64_t b) { return a > b ? a : b; }

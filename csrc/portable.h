@@ -7,15 +7,28 @@
 #pragma fp_contract(off) /* before 2022, /fp:precise contracts a*b + c */
 #define FS_INLINE static __forceinline
 #define FS_SHARED static __declspec(noinline)
+#define FS_ONCE FS_SHARED
 #define FS_THREAD_LOCAL __declspec(thread)
 #define FS_PREFETCH(address) ((void)(address))
 #define FS_ALIGNED __declspec(align(64)) /* to a cache line: vectors that straddle two cost double */
 #else
 #define FS_INLINE static inline __attribute__((always_inline, unused))
 #define FS_SHARED static __attribute__((noinline, unused)) /* one copy, several callers */
+#if defined(__clang__)
+#define FS_ONCE FS_SHARED
+#else
+#define FS_ONCE static __attribute__((noinline, noclone, unused)) /* nor one for an argument's every value */
+#endif
 #define FS_THREAD_LOCAL _Thread_local
 #define FS_PREFETCH(address) __builtin_prefetch((const void *)(address))
 #define FS_ALIGNED _Alignas(64)
+#endif
+
+/* Before a loop over lanes that is not worth its size unrolled. */
+#if defined(__GNUC__) && !defined(__clang__)
+#define FS_ROLLED _Pragma("GCC unroll 1")
+#else
+#define FS_ROLLED
 #endif
 
 /* What has been stored behind a pointer is read again from there, not from where it was copied from. */

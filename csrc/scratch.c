@@ -89,10 +89,12 @@ int fs_plan_allocate(fs_plan *p)
         if (!p->pieces.results)
             return 0;
     }
-    if (!p->gather_x && !p->gather_other && !p->gather_y && !p->cols)
+    if (!p->gather_x && !p->gather_other && !p->gather_y && !p->cols && !p->across)
         return 1;
     const int64_t n = p->call->n;
-    const int64_t tile = p->cols ? fs_tile_elements(p->kernels, p->tile, n) : p->tile * n;
+    const int64_t tile = p->across ? fs_across_elements(p->kernels, n)
+                         : p->cols ? fs_tile_elements(p->kernels, p->tile, n)
+                                   : p->tile * n;
     /* whole cache lines, so that threads do not share one */
     p->tile_bytes = (size_t)(tile * p->size + 127) / 64 * 64;
     const int two = p->gather_other || (p->cols && p->call->other.data);

@@ -38,10 +38,11 @@ void fs_run_rows(fs_op op, fs_dtype dtype, const void *x, void *y, int64_t rows,
     batch.value = value;
     batch.exponents = exponents;
     batch.keep = 1;
-    if (fs_pays_side_by_side(kernels, rows, n)) {
+    fs_kernel *across = 2 * rows >= kernels->lanes ? fs_across_kernel_of(kernels, op, n) : 0;
+    if (across || fs_pays_side_by_side(kernels, rows, n)) {
         double tile[(FS_COLS_BYTES + FS_COLS_SPARE) / sizeof(double)];
         batch.tile = tile;
-        run_small(op, dtype, fs_cols_kernel_of(kernels, op, 0),
+        run_small(op, dtype, across ? across : fs_cols_kernel_of(kernels, op, 0),
                   fs_cols_rows(kernels, n, dtype == FS_FLOAT32 ? 4 : 8), &batch, rows);
     } else {
         run_small(op, dtype, fs_kernel_of(kernels, op, 0), FS_TILE, &batch, rows);

@@ -91,7 +91,7 @@ FS_INLINE void cols_begin(v_t max, v_t others, cols_plan *plan, cols_state *stat
     plan->scale = exp_scale_of(state->K);
 }
 
-FS_INLINE void cols_end(cols_term_sums *sums, int64_t n, cols_state *state)
+FS_ONCE void cols_end(cols_term_sums *sums, int64_t n, cols_state *state)
 {
     d_t max[D_PARTS];
     join_terms(sums, n, state->sum);

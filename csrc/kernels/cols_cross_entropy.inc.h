@@ -20,7 +20,7 @@ typedef struct {
     int all_counted;
 } tile_targets;
 
-FS_INLINE void load_targets(const fs_rows *rows, const tile_map *map, tile_targets *t)
+FS_ONCE void load_targets(const fs_rows *rows, const tile_map *map, tile_targets *t)
 {
     real given[FS_TILE + V_LANES] = {0};
     real *to = map->fold > 1 ? given : t->target;
@@ -35,7 +35,7 @@ FS_INLINE void load_targets(const fs_rows *rows, const tile_map *map, tile_targe
     }
     t->all_counted = signs >= 0 && rows->rows == map->groups * V_LANES;
     for (int64_t row = 0; map->fold > 1 && row < rows->rows; row += strip)
-        load_strips(given + row, map->fold, map->fold, V_LANES, strip + V_LANES, t->target + row);
+        load_strips(given + row, map->fold, map->fold, strip / map->fold, strip + V_LANES, t->target + row);
 }
 
 FS_INLINE void begin_group(const fs_rows *rows, const tile_map *map, int64_t g, int grad,
@@ -59,14 +59,15 @@ FS_INLINE void begin_group(const fs_rows *rows, const tile_map *map, int64_t g, 
 }
 
 /* What the plain kernels need of it. */
-FS_INLINE void begin_plain(const fs_rows *rows, const tile_map *map, int64_t g, int grad,
+FS_ONCE void begin_plain(const fs_rows *rows, const tile_map *map, int64_t g, int grad,
                            const tile_targets *t, cols_group *group)
 {
     const v_t given = v_load(t->target + g * V_LANES);
     int64_t row = first_row(map, g);
     v_store(group->target, v_max(given, v_set1(0)));
     group->all_counted = t->all_counted;
-    for (int l = 0; !t->all_counted && l < V_LANES; l++)
+    FS_ROLLED
+    for (int l = 0; l < V_LANES; l++)
         group->counted[l] = t->target[g * V_LANES + l] >= 0;
     for (int p = 0; grad && p < D_PARTS; p++) {
         d_store(group->factor + p * D_LANES, d_set1(rows->one_factor));
@@ -74,10 +75,11 @@ FS_INLINE void begin_plain(const fs_rows *rows, const tile_map *map, int64_t g, 
     }
     if (rows->one_factor != 0.0)
         return;
-    for (int l = 0; grad && l < V_LANES; l++, row += map->fold) {
-        const int counted = t->all_counted || group->counted[l];
-        group->factor[l] = counted ? rows->factor[row] : 0.0;
-        group->z_factor[l] = counted ? rows->z_factor[row] : 0.0;
+    const int64_t lanes = grad ? rows_of_group(rows, map, g) : 0;
+    FS_ROLLED
+    for (int64_t l = 0; l < lanes; l++, row += map->fold) {
+        group->factor[l] = rows->factor[row];
+        group->z_factor[l] = rows->z_factor[row];
     }
 }
 
@@ -179,7 +181,7 @@ FS_INLINE d_t lse_of_targets(const cols_target *t)
 
 /* The factor as two reals, small ones times a power of two that the terms make up for: as
  * split_factor(). */
-FS_SHARED void store_factor(d_wide *factor, const d_t *d, cols_group *group)
+FS_ONCE void store_factor(d_wide *factor, const d_t *d, cols_group *group)
 {
     d_t first[D_PARTS], second[D_PARTS];
     v_t high, low;
@@ -230,7 +232,7 @@ FS_INLINE void grad_factors(const cols_target *t, const d_t *lse, double z_loss,
     store_factor(factor, d, group);
 }
 
-FS_INLINE void finish_group(const cols_state *state, double z_loss, int grad, cols_group *group)
+FS_ONCE void finish_group(const cols_state *state, double z_loss, int grad, cols_group *group)
 {
     cols_target target[D_PARTS];
     d_t lse[D_PARTS];
@@ -264,29 +266,31 @@ FS_INLINE void write_gradient(real *tile, int64_t n, const cols_group *group)
     if (n > COLUMNS)
         for (int l = 0; l < V_LANES; l++)
             tile[(int64_t)group->target[l] * V_LANES + l] = group->at_target[l];
-    for (int l = 0; !group->all_counted && l < V_LANES; l++)
+    FS_ROLLED
+    for (int l = 0; l < V_LANES; l++)
         for (int64_t j = 0; !group->counted[l] && j < n; j++)
             tile[j * V_LANES + l] = 0;
 }
 
 /* No question asked in a loop where every lane counts: it would take as long as a row's logarithm. */
-FS_INLINE void take_losses(const fs_rows *rows, const tile_map *map, int64_t g,
-                           const cols_group *group)
+FS_ONCE void take_losses(const fs_rows *rows, const tile_map *map, int64_t g, const cols_group *group)
 {
-    int64_t row = first_row(map, g);
+    const int64_t lanes = rows_of_group(rows, map, g), fold = map->fold;
+    double *value = rows->value + first_row(map, g), *lse = rows->lse + first_row(map, g);
     for (int l = 0; group->all_counted && l < V_LANES; l++)
-        rows->value[row + l * map->fold] = group->loss[l];
-    for (int l = 0; group->all_counted && rows->z_loss != 0.0 && l < V_LANES; l++)
-        rows->lse[row + l * map->fold] = group->lse[l];
-    for (int l = 0; !group->all_counted && l < V_LANES && row < rows->rows; l++, row += map->fold) {
-        rows->value[row] = group->counted[l] ? group->loss[l] : 0.0;
-        rows->lse[row] = group->counted[l] ? group->lse[l] : 0.0;
-    }
+        value[l * fold] = group->loss[l];
+    const int64_t some = group->all_counted ? 0 : lanes, z_lanes = rows->z_loss != 0.0 ? lanes : 0;
+    FS_ROLLED
+    for (int64_t l = 0; l < some; l++)
+        value[l * fold] = group->counted[l] ? group->loss[l] : 0.0;
+    FS_ROLLED
+    for (int64_t l = 0; l < z_lanes; l++)
+        lse[l * fold] = group->counted[l] ? group->lse[l] : 0.0;
 }
 
 /* Step by step for all groups, as in cols_softmax.inc.h. grad is asked once a group: the sweeps have a
  * copy for each, the rest need not. */
-FS_SHARED void cross_entropy_tile(const fs_rows *rows, int grad)
+FS_ONCE void cross_entropy_tile(const fs_rows *rows, int grad)
 {
     const tile_map map = load_tile(rows);
     const int64_t step = rows->n * V_LANES;

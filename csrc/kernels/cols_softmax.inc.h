@@ -2,14 +2,19 @@
  * log_softmax.inc.h and logsumexp.inc.h. All groups of a tile are swept before any is finished: the
  * processor has several of the long chains of operations from a sum to its end under way at a time. */
 
+FS_INLINE void softmax_factors(const cols_state *state, v_t *high, v_t *low)
+{
+    d_wide factor[D_PARTS];
+    for (int p = 0; p < D_PARTS; p++)
+        factor[p] = d_end_quotient(d_set1(1.0), state->sum[p]);
+    split_lanes(factor, high, low);
+}
+
 /* As y = factor * term. */
 FS_INLINE void end_softmax_group(real *tile, int64_t n, const cols_state *state)
 {
-    d_wide factor[D_PARTS];
     v_t high, low;
-    for (int p = 0; p < D_PARTS; p++)
-        factor[p] = d_end_quotient(d_set1(1.0), state->sum[p]);
-    split_lanes(factor, &high, &low);
+    softmax_factors(state, &high, &low);
     for (int64_t j = 0; j < n; j++)
         v_store(tile + j * V_LANES, times_factor(v_load(tile + j * V_LANES), high, low));
 }
@@ -27,19 +32,25 @@ static void softmax_cols(const fs_rows *rows)
     store_tile(rows, &map);
 }
 
-FS_INLINE void end_logs_group(real *tile, int64_t n, const cols_state *state)
+/* Minus the logsumexp of each row, as two numbers. */
+FS_ONCE void minus_logsumexps(const cols_state *state, v_t *high, v_t *low)
 {
     const d_t minus_zero = d_set1(-0.0);
     d_wide minus[D_PARTS];
     d_t max[D_PARTS];
-    v_t high, low;
     v_widen(state->max, max);
     for (int p = 0; p < D_PARTS; p++) {
         const d_wide ratio = cols_log_ratio(state, p);
         minus[p] = d_two_sum(d_sub(minus_zero, max[p]), d_sub(minus_zero, ratio.high));
         minus[p].low = d_sub(minus[p].low, ratio.low);
     }
-    split_lanes(minus, &high, &low);
+    split_lanes(minus, high, low);
+}
+
+FS_INLINE void end_logs_group(real *tile, int64_t n, const cols_state *state)
+{
+    v_t high, low;
+    minus_logsumexps(state, &high, &low);
     for (int64_t j = 0; j < n; j++)
         v_store(tile + j * V_LANES, minus_logsumexp(v_load(tile + j * V_LANES), high, low));
 }
@@ -56,10 +67,11 @@ static void log_softmax_cols(const fs_rows *rows)
     store_tile(rows, &map);
 }
 
-FS_INLINE int lane_holds_nan(const real *tile, int64_t n, int64_t lane)
+FS_INLINE int strided_holds_nan(const fs_rows *rows, int64_t row)
 {
-    for (int64_t j = 0; j < n; j++)
-        if (tile[j * V_LANES + lane] != tile[j * V_LANES + lane])
+    const real *x = (const real *)rows->x + row * rows->x_step;
+    for (int64_t j = 0; j < rows->n; j++)
+        if (x[j * rows->x_class] != x[j * rows->x_class])
             return 1;
     return 0;
 }
@@ -70,22 +82,23 @@ FS_INLINE d_t cols_plus_ratio(d_t max, d_wide ratio)
     return FS_F64 ? d_plus_wide(max, ratio) : d_add(max, ratio.high);
 }
 
-FS_INLINE void end_logsumexp_group(const fs_rows *rows, const tile_map *map, int64_t g,
+FS_SHARED void end_logsumexp_group(const fs_rows *rows, const tile_map *map, int64_t g,
                                    const cols_state *state)
 {
     d_t max[D_PARTS];
     double value[V_LANES], largest[V_LANES];
-    const real *tile = (const real *)rows->tile + g * rows->n * V_LANES;
     v_widen(state->max, max);
     for (int p = 0; p < D_PARTS; p++) {
         d_store(value + p * D_LANES, cols_plus_ratio(max[p], cols_log_ratio(state, p)));
         d_store(largest + p * D_LANES, max[p]);
     }
     int64_t row = first_row(map, g);
-    for (int64_t l = 0; l < V_LANES && row < rows->rows; l++, row += map->fold) {
+    const int64_t lanes = rows_of_group(rows, map, g);
+    FS_ROLLED
+    for (int64_t l = 0; l < lanes; l++, row += map->fold) {
         rows->value[row] = value[l];
         if (largest[l] - largest[l] != 0)
-            rows->value[row] = lane_holds_nan(tile, rows->n, l) ? NAN : largest[l];
+            rows->value[row] = strided_holds_nan(rows, row) ? NAN : largest[l];
     }
 }
 

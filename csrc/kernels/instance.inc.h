@@ -42,6 +42,13 @@
 #define IF_LANES(kernel) 0
 #endif
 #include "rows_values.inc.h"
+#if V_LANES > 1 && VECTORS == 1
+#include "across.inc.h"
+#include "across_ops.inc.h"
+#define IF_ACROSS(kernel) kernel
+#else
+#define IF_ACROSS(kernel) 0
+#endif
 
 extern const fs_kernels FS_INSTANCE;
 const fs_kernels FS_INSTANCE = {
@@ -67,6 +74,11 @@ const fs_kernels FS_INSTANCE = {
     IF_LANES(cross_entropy_grad_cols),
     IF_LANES(cross_entropy_mixed_cols),
     IF_LANES(cross_entropy_mixed_grad_cols),
+    IF_ACROSS(softmax_across),
+    IF_ACROSS(log_softmax_across),
+    IF_ACROSS(logsumexp_across),
+    IF_ACROSS(cross_entropy_across),
+    IF_ACROSS(cross_entropy_grad_across),
     PIECE,
     IF_LANES(add_values),
 };

@@ -1,6 +1,7 @@
 /* What a kernel sees: a batch of rows, and everything it needs, allocated and checked by the driver.
  * Kernels never allocate, start threads or validate. <op>_rows go through contiguous rows one by
- * one; <op>_cols take rows of any strides side by side, by way of a tile (tile.inc.h). */
+ * one; <op>_cols take rows of any strides side by side, by way of a tile (tile.inc.h); <op>_across some
+ * contiguous ones at a time (across.inc.h). */
 #ifndef FS_KERNELS_ROWS_H
 #define FS_KERNELS_ROWS_H
 #include <stdint.h>
@@ -84,6 +85,11 @@ typedef struct {
     fs_kernel *cross_entropy_grad_cols;
     fs_kernel *cross_entropy_mixed_cols;
     fs_kernel *cross_entropy_mixed_grad_cols;
+    fs_kernel *softmax_across;
+    fs_kernel *log_softmax_across;
+    fs_kernel *logsumexp_across;
+    fs_kernel *cross_entropy_across;
+    fs_kernel *cross_entropy_grad_across;
     int64_t piece; /* elements a piece of a huge row */
     fs_add_values *add_values; /* or 0 */
 } fs_kernels;
@@ -93,6 +99,12 @@ static inline int64_t fs_tile_elements(const fs_kernels *kernels, int64_t rows, 
 {
     const int64_t lanes = kernels->lanes;
     return ((rows + lanes - 1) / lanes * n + lanes) * lanes;
+}
+
+/* Of <op>_across: two groups of whole vectors that are aligned, and room before each. */
+static inline int64_t fs_across_elements(const fs_kernels *kernels, int64_t n)
+{
+    return 2 * (n + kernels->lanes + 2) * kernels->lanes;
 }
 
 #endif

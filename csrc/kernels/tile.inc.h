@@ -17,6 +17,13 @@ FS_INLINE int64_t first_row(const tile_map *map, int64_t group)
     return group / map->fold * map->fold * V_LANES + group % map->fold;
 }
 
+/* How many lanes of a group have a row. */
+FS_INLINE int64_t rows_of_group(const fs_rows *rows, const tile_map *map, int64_t group)
+{
+    const int64_t left = (rows->rows - first_row(map, group) + map->fold - 1) / map->fold;
+    return left < V_LANES ? left : V_LANES;
+}
+
 /* The smallest of the folds that divide the groups and waste the least. */
 FS_INLINE int64_t best_fold(int64_t n, int64_t groups)
 {
@@ -48,7 +55,7 @@ FS_INLINE tile_map map_tile(const fs_rows *rows)
 
 /* Up to V_LANES strips of `length` elements, `step` apart. `packed` elements from x on may be read,
  * or where that is 0, nothing beyond a strip's own. */
-FS_SHARED void load_strips(const real *x, int64_t step, int64_t length, int64_t strips,
+FS_ONCE void load_strips(const real *x, int64_t step, int64_t length, int64_t strips,
                            int64_t packed, real *tile)
 {
     v_t a[V_LANES];
@@ -60,6 +67,7 @@ FS_SHARED void load_strips(const real *x, int64_t step, int64_t length, int64_t 
                 FS_PREFETCH((uintptr_t)(x + l * step + at) + (uintptr_t)step * sizeof(v_t));
             }
         } else {
+            FS_ROLLED
             for (int l = 0; l < V_LANES; l++) {
                 const int64_t left = (packed ? packed - l * step : length) - at;
                 a[l] = v_set1(0);
@@ -76,9 +84,10 @@ FS_SHARED void load_strips(const real *x, int64_t step, int64_t length, int64_t 
 
 /* Back again. A packed strip's last vector spills into the next strip, which is written after it:
  * hence the order, from the end of the strips to their beginning. */
-FS_SHARED void store_strips(const real *tile, int64_t length, int64_t strips, real *y, int64_t step,
+FS_ONCE void store_strips(const real *tile, int64_t length, int64_t strips, real *y, int64_t step,
                             int64_t packed)
 {
+    const int most = strips < V_LANES ? (int)strips : V_LANES;
     v_t a[V_LANES];
     for (int64_t at = (length - 1) / V_LANES * V_LANES; at >= 0; at -= V_LANES) {
         for (int i = 0; i < V_LANES; i++)
@@ -89,7 +98,8 @@ FS_SHARED void store_strips(const real *tile, int64_t length, int64_t strips, re
                 v_store(y + l * step + at, a[l]);
             continue;
         }
-        for (int l = 0; l < V_LANES && l < strips; l++) {
+        FS_ROLLED
+        for (int l = 0; l < most; l++) {
             const int64_t left = (packed ? packed - l * step : length) - at;
             if (left >= V_LANES)
                 v_store(y + l * step + at, a[l]);
@@ -164,7 +174,7 @@ FS_INLINE void store_scattered(const fs_rows *rows)
 }
 
 /* The rows of one array, as the map has them. */
-FS_SHARED void load_lanes(const fs_rows *rows, const tile_map *map, const real *x, int64_t x_step,
+FS_ONCE void load_lanes(const fs_rows *rows, const tile_map *map, const real *x, int64_t x_step,
                           int64_t x_class, real *tile)
 {
     const int64_t length = rows->n * map->fold, step = x_step * map->fold;
@@ -189,7 +199,7 @@ FS_INLINE tile_map load_tile(const fs_rows *rows)
     return map;
 }
 
-FS_SHARED void store_tile(const fs_rows *rows, const tile_map *map)
+FS_ONCE void store_tile(const fs_rows *rows, const tile_map *map)
 {
     const int64_t length = rows->n * map->fold, step = rows->y_step * map->fold;
     const real *tile = (const real *)rows->tile;

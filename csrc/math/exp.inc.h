@@ -65,24 +65,29 @@ FS_INLINE v_t exp_scaled(v_t x, const exp_scale *scale)
 
 /* Four vectors in step: written so, more of them are under way at a time than the scheduler of a
  * processor finds by itself (a vector alone is a chain of some forty cycles). In two halves, so that
- * a loop can begin four vectors beside the end of the last four. */
+ * a loop can begin four vectors beside the end of the last four; _each: the scales of the four, `step` apart. */
 typedef struct { v_t t[4], r[4]; } exp_begun;
 
-FS_INLINE exp_begun exp_begin4(v_t x[4], const exp_scale *scale)
+FS_INLINE exp_begun exp_begin4_each(v_t x[4], const exp_scale *scale, int step)
 {
     exp_begun begun;
     v_t *t = begun.t, *r = begun.r, k[4];
     for (int i = 0; i < 4; i++)
-        x[i] = v_max(scale->lowest, x[i]);
+        x[i] = v_max(scale[i * step].lowest, x[i]);
     for (int i = 0; i < 4; i++)
-        t[i] = exp_whole(v_fma(x[i], v_set1((real)LOG2_E), scale->turner));
+        t[i] = exp_whole(v_fma(x[i], v_set1((real)LOG2_E), scale[i * step].turner));
     for (int i = 0; i < 4; i++)
-        k[i] = v_sub(t[i], scale->rounder);
+        k[i] = v_sub(t[i], scale[i * step].rounder);
     for (int i = 0; i < 4; i++)
         r[i] = v_reduce_exact(k[i], v_set1((real)LN2_HIGH), x[i]);
     for (int i = 0; i < 4; i++)
         r[i] = v_fnma(k[i], v_set1((real)LN2_LOW), r[i]);
     return begun;
+}
+
+FS_INLINE exp_begun exp_begin4(v_t x[4], const exp_scale *scale)
+{
+    return exp_begin4_each(x, scale, 0);
 }
 
 FS_INLINE void exp_end4(exp_begun begun, exp_parts e[4])
