@@ -38,11 +38,12 @@ FS_ONCE void load_targets(const fs_rows *rows, const tile_map *map, tile_targets
         load_strips(given + row, map->fold, map->fold, strip / map->fold, strip + V_LANES, t->target + row);
 }
 
-FS_INLINE void begin_group(const fs_rows *rows, const tile_map *map, int64_t g, int grad,
+FS_ONCE void begin_group(const fs_rows *rows, const tile_map *map, int64_t g, int grad,
                            const real *tile, cols_group *group)
 {
     int64_t row = first_row(map, g);
     group->all_counted = 1;
+    FS_ROLLED
     for (int l = 0; l < V_LANES; l++, row += map->fold) {
         const int64_t given = row < rows->rows ? rows->target[row] : -1;
         const int64_t target = given < 0 ? 0 : given;

@@ -94,6 +94,7 @@ FS_SHARED void take_largest(const cols_classes *a, mixed_group *group)
     const cols_largest found = find_largest(a->x, a->n);
     real index[V_LANES];
     v_store(index, found.index);
+    FS_ROLLED
     for (int l = 0; l < V_LANES; l++) {
         by_largest->at[l] = group->at.at[l];
         by_largest->logit[l] = (double)group->at.logit[l];
@@ -110,6 +111,7 @@ FS_INLINE v_t begin_hard(const mixed_call *call, const cols_classes *a, mixed_gr
     outweighed_targets *by_largest = &group->by_largest;
     by_largest->some = 0;
     by_largest->all = 1;
+    FS_ROLLED
     for (int l = 0; l < V_LANES; l++) {
         const double w = weight_of_class(a, group->at.at[l] / V_LANES);
         const double own = call->q.slope.high * w;
@@ -131,6 +133,7 @@ FS_INLINE v_t begin_soft(const mixed_call *call, const cols_classes *a, mixed_gr
     const cols_largest found = find_largest(a->x, a->n);
     group->by_largest.some = 0;
     v_store(group->at.target, found.index);
+    FS_ROLLED
     for (int l = 0; l < V_LANES; l++) {
         pivot_is((int64_t)group->at.target[l], l, a, group);
         group->share[l] = call->q.soft ? (double)a->soft[group->at.at[l]] : 0.0;

@@ -139,6 +139,7 @@ FS_INLINE void write_mixed_group(const mixed_call *call, real *tile, const cols_
         write_classes(tile, a, group, 0, 1, 0);
     else
         write_classes(tile, a, group, 1, weighted, 0);
+    FS_ROLLED
     for (int l = 0; l < V_LANES; l++) {
         tile[group->at.at[l]] = group->at.at_target[l];
         if (group->by_largest.some)
@@ -171,7 +172,9 @@ FS_INLINE void mixed_tile_group(const fs_rows *rows, const mixed_call *call, con
         write_mixed_group(call, tile, a, &group);
     }
     int64_t at = first_row(map, g);
-    for (int l = 0; l < V_LANES && at < rows->rows; l++, at += map->fold) {
+    const int64_t lanes = rows_of_group(rows, map, g);
+    FS_ROLLED
+    for (int64_t l = 0; l < lanes; l++, at += map->fold) {
         const double loss = group.at.loss[l];
         rows->value[at] = group.at.counted[l] ? loss : 0.0;
         if (group.at.counted[l] && !(loss - loss == 0))
