@@ -187,6 +187,30 @@ FS_INLINE exp_begun begin_step(const real *at, int64_t pad, const exp_scale *sca
     return exp_begin4_each(x, scale, 1);
 }
 
+/* Of logits and results, four rows from an address on. */
+typedef struct { uintptr_t x, x_step, y, y_step; } across_fetch;
+
+/* Summing touches no memory but the tile, loading and writing wait for nothing else: so the rows two groups
+ * ahead and the place of this group's results are fetched meanwhile. By number: there need not be a row. */
+FS_INLINE across_fetch begin_fetch(const across_group *g)
+{
+    const fs_rows *rows = g->rows;
+    const uintptr_t x_step = (uintptr_t)rows->x_step * sizeof(real);
+    const uintptr_t y_step = (uintptr_t)(rows->y ? rows->y_step : rows->x_step) * sizeof(real);
+    const uintptr_t y = (uintptr_t)(rows->y && !rows->stream ? rows->y : rows->x);
+    const across_fetch fetch = {(uintptr_t)rows->x + (uintptr_t)(g->first + 2 * V_LANES) * x_step, x_step,
+                                y + (uintptr_t)g->first * y_step, y_step};
+    return fetch;
+}
+
+FS_INLINE void fetch_step(const across_fetch *f, int64_t j)
+{
+    for (int i = 0; i < 4; i++) {
+        FS_PREFETCH(f->x + (uintptr_t)i * f->x_step + (uintptr_t)j * sizeof(real));
+        FS_PREFETCH(f->y + (uintptr_t)i * f->y_step + (uintptr_t)j * sizeof(real));
+    }
+}
+
 FS_INLINE void end_step(exp_begun begun, real *at, int64_t pad, int keep, term_sums *column)
 {
     exp_parts e[4];
@@ -205,6 +229,7 @@ FS_ONCE void sum_across(const across_group *g, const exp_scale *lanes, int keep,
                           cols_term_sums *sums)
 {
     const int64_t pad = g->pad;
+    across_fetch fetch = begin_fetch(g);
     real *at = g->tile;
     across_scales s;
     exp_scale scale[4];
@@ -220,10 +245,14 @@ FS_ONCE void sum_across(const across_group *g, const exp_scale *lanes, int keep,
         clear_columns(column);
         for (; j + COLUMNS < pad; j += COLUMNS) {
             const exp_begun now = begun;
+            fetch_step(&fetch, j);
             begun = begin_step(at + j + COLUMNS, pad, scale);
             end_step(now, at + j, pad, keep, column);
         }
         const exp_begun now = begun;
+        fetch_step(&fetch, j);
+        fetch.x += 4 * fetch.x_step;
+        fetch.y += 4 * fetch.y_step;
         step_scales(&s, next, scale);
         begun = begin_step(g->tile + next * pad, pad, scale);
         end_step(now, at + j, pad, keep, column);
