@@ -49,7 +49,7 @@ FS_INLINE void losses_of(const rows_aside *aside, int with_lse, double *loss, do
     v_widen(v_load(aside->logit), group.wide_logit);
     for (int p = 0; p < D_PARTS; p++) {
         const cols_target t = split_targets(&state, &group, p, with_lse);
-        d_store(loss + p * D_LANES, loss_of_targets(&t, group.wide_logit[p]));
+        d_store(loss + p * D_LANES, loss_of_targets(&t, group.wide_logit[p]).high);
         if (with_lse)
             d_store(lse + p * D_LANES, lse_of_targets(&t));
     }
