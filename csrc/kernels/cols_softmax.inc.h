@@ -67,7 +67,7 @@ static void log_softmax_cols(const fs_rows *rows)
     store_tile(rows, &map);
 }
 
-FS_INLINE int strided_row_holds_nan(const fs_rows *rows, int64_t row)
+FS_INLINE int strided_holds_nan(const fs_rows *rows, int64_t row)
 {
     const real *x = (const real *)rows->x + row * rows->x_step;
     for (int64_t j = 0; j < rows->n; j++)
@@ -98,7 +98,7 @@ FS_SHARED void end_logsumexp_group(const fs_rows *rows, const tile_map *map, int
     for (int64_t l = 0; l < lanes; l++, row += map->fold) {
         rows->value[row] = value[l];
         if (largest[l] - largest[l] != 0)
-            rows->value[row] = strided_row_holds_nan(rows, row) ? NAN : largest[l];
+            rows->value[row] = strided_holds_nan(rows, row) ? NAN : largest[l];
     }
 }
 
