@@ -33,7 +33,7 @@ static void softmax_cols(const fs_rows *rows)
 }
 
 /* Minus the logsumexp of each row, as two numbers. */
-FS_ONCE void minus_logsumexps(const cols_state *state, v_t *high, v_t *low)
+FS_INLINE void minus_logsumexps(const cols_state *state, v_t *high, v_t *low)
 {
     const d_t minus_zero = d_set1(-0.0);
     d_wide minus[D_PARTS];
@@ -82,7 +82,7 @@ FS_INLINE d_t cols_plus_ratio(d_t max, d_wide ratio)
     return FS_F64 ? d_plus_wide(max, ratio) : d_add(max, ratio.high);
 }
 
-FS_SHARED void end_logsumexp_group(const fs_rows *rows, const tile_map *map, int64_t g,
+FS_INLINE void end_logsumexp_group(const fs_rows *rows, const tile_map *map, int64_t g,
                                    const cols_state *state)
 {
     d_t max[D_PARTS];
