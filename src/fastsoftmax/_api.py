@@ -315,6 +315,12 @@ def cross_entropy(logits, targets, *, axis=-1, weight=None, sample_weight=None, 
     ValueError
         If a shape or an option is wrong, or there is no class.
 
+    Notes
+    -----
+    The loss of a sample is within 2 ULP in float32 and 4 in float64, a mean or sum of unweighted
+    ones within 1 and 2. The last figure is what has been observed with a margin; 2.06 is what the
+    error analysis proves.
+
     Examples
     --------
     >>> import fastsoftmax
