@@ -1,9 +1,10 @@
 /* plan -> scratch -> parallel -> kernel.
  *
  * The rows of a call are cut into chunks whose number and size depend on the shape alone. Threads
- * take runs of chunks, a round at a time (pace.h); a scalar loss is summed within its chunk and then over the chunks in order,
- * so it does not depend on the number of threads. A thread's rows go to the kernel in tiles:
- * where a row lies contiguous, as they are; otherwise by way of a contiguous copy of the tile.
+ * take runs of chunks, a round at a time (pace.h); a scalar loss is summed within its chunk and
+ * then over the chunks in order, so it does not depend on the number of threads. A thread's rows go
+ * to the kernel in tiles: where a row lies contiguous, as they are; otherwise by way of a
+ * contiguous copy of the tile.
  */
 #include "losses.h"
 #include "math/state.h"

@@ -44,8 +44,8 @@ typedef struct {
     int is_signed;
 } fs_label_type;
 
-/* Asked now and then, on the calling thread, in calls of more than a few milliseconds; not 0 ends the
- * call, with its results half written. */
+/* Asked now and then, on the calling thread, in calls of more than a few milliseconds; not 0 ends
+ * the call, with its results half written. */
 typedef int fs_ask(void *context);
 
 typedef struct {
@@ -84,7 +84,8 @@ void fs_run_rows(fs_op op, fs_dtype dtype, const void *x, void *y, int64_t rows,
 /* Whether that way is the right one. */
 int fs_is_small(int64_t rows, int64_t n);
 
-/* States, four doubles a row: a becomes that of the elements of both; logsumexp, less x if given. */
+/* States, four doubles a row: a becomes that of the elements of both; logsumexp, less x if
+ * given. */
 void fs_state_join(double *a, const double *b, int64_t rows);
 void fs_state_end(const double *states, const double *x, double *result, int64_t rows);
 

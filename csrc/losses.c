@@ -65,7 +65,8 @@ static void add_loss(double loss, int64_t at, fs_loss_sums *sums)
     sums->low[at] += next.low;
 }
 
-/* Adds losses, each with its rounding error. Which sum takes one depends on its number in the chunk alone. */
+/* Adds losses, each with its rounding error. Which sum takes one depends on its number in the chunk
+ * alone. */
 static void add_losses(const fs_plan *p, const double *loss, int64_t number, int64_t count,
                        fs_loss_sums *sums)
 {

@@ -1,8 +1,8 @@
 /* A long call asks now and then whether it is to go on: someone may have pressed Ctrl-C.
  *
- * It asks on the calling thread, between rounds of its work, while no other thread computes: whoever
- * is asked may compute, fork, or not come back soon. Nobody is asked within the first milliseconds of
- * a call. */
+ * It asks on the calling thread, between rounds of its work, while no other thread computes:
+ * whoever is asked may compute, fork, or not come back soon. Nobody is asked within the first
+ * milliseconds of a call. */
 #ifndef FS_PACE_H
 #define FS_PACE_H
 #include "fastsoftmax.h"

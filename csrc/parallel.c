@@ -86,7 +86,8 @@ typedef struct {
     int64_t begin, step;
 } fs_round;
 
-/* Where a thread's share begins: it keeps its share through all rounds, and so its part of memory. */
+/* Where a thread's share begins: it keeps its share through all rounds, and so its part of
+ * memory. */
 static int64_t share_begin(const fs_work *work, int thread, int threads)
 {
     const int64_t grains = (work->units + work->grain - 1) / work->grain;

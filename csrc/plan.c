@@ -8,7 +8,7 @@ enum {
     COLS_CLASSES = 256,          /* contiguous rows up to this length go side by side */
     ACROSS_LEAST = 48,           /* up to here in a transposed tile (where there is <op>_across) */
     ACROSS_MOST = 256,           /* beyond, one by one */
-    KEEP_BYTES = 4 << 20,        /* rows up to this size keep their terms, rather than compute them twice */
+    KEEP_BYTES = 4 << 20,        /* rows up to this size keep their terms */
     LONG_ROW = 1 << 22           /* a call does not wait for the end of such a row to be interrupted */
 };
 
@@ -88,9 +88,10 @@ static int lies_apart(const fs_plan *p, const fs_array *array)
     return array->data && p->call->n > 1 && array->class_stride != p->size && !fs_picks(p->call);
 }
 
-/* A result that the caches cannot hold is written past them, unless it takes the place of the logits,
- * whose lines are there already. Terms wait in the result's own lines: one thread alone, which does not
- * use up what the memory can move, had better leave them there (n = 128,256: 44 to 34 us a row). */
+/* A result that the caches cannot hold is written past them, unless it takes the place of the
+ * logits, whose lines are there already. Terms wait in the result's own lines: one thread alone,
+ * which does not use up what the memory can move, had better leave them there (n = 128,256: 44 to
+ * 34 us a row). */
 static int goes_past_caches(const fs_plan *p)
 {
     const fs_call *call = p->call;

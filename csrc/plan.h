@@ -1,5 +1,5 @@
-/* What a call is turned into: which kernel takes which rows how. One place for the choice; it looks at
- * shape, strides, dtype, caches and threads alone, and changes no bit of the result. */
+/* What a call is turned into: which kernel takes which rows how. One place for the choice; it looks
+ * at shape, strides, dtype, caches and threads alone, and changes no bit of the result. */
 #ifndef FS_PLAN_H
 #define FS_PLAN_H
 #include "dispatch.h"
@@ -65,7 +65,8 @@ fs_kernel *fs_kernel_of(const fs_kernels *kernels, fs_op op, int mixed);
 fs_kernel *fs_cols_kernel_of(const fs_kernels *kernels, fs_op op, int mixed);
 int64_t fs_cols_rows(const fs_kernels *kernels, int64_t n, int64_t size);
 int fs_pays_side_by_side(const fs_kernels *kernels, int64_t rows, int64_t n);
-/* The kernel for some contiguous rows of a few vectors at a time, or 0: another is better or the only one. */
+/* The kernel for some contiguous rows of a few vectors at a time, or 0: another is better or the
+ * only one. */
 fs_kernel *fs_across_kernel_of(const fs_kernels *kernels, fs_op op, int64_t n);
 
 static inline int64_t at_most(int64_t a, int64_t b) { return a < b ? a : b; }

@@ -31,7 +31,8 @@
 #define FS_ROLLED
 #endif
 
-/* What has been stored behind a pointer is read again from there, not from where it was copied from. */
+/* What has been stored behind a pointer is read again from there, not from where it was copied
+ * from. */
 #if defined(_MSC_VER) && !defined(__clang__)
 #define FS_SETTLE(pointer) ((void)(pointer), _ReadWriteBarrier())
 #else

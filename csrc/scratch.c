@@ -54,8 +54,8 @@ static void copy_weight(fs_plan *p, int64_t j, char *low, int exponent, wide *to
     *total = wide_add(*total, wide_of(weight, 0.0));
 }
 
-/* A mixed loss takes the class weights by vectors: a copy in the dtype of the logits. 0: no memory, or
- * the call has been ended. */
+/* A mixed loss takes the class weights by vectors: a copy in the dtype of the logits. 0: no memory,
+ * or the call has been ended. */
 static int copy_class_weight(fs_plan *p)
 {
     const fs_call *call = p->call;

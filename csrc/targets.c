@@ -23,8 +23,8 @@ static void copy_labels(const fs_call *call, const char *from, int64_t step, int
 }
 
 /* Labels of any integer dtype as int64. A uint64 beyond int64 becomes negative: out of range too.
- * Another thread may change them meanwhile: what is checked afterwards is the copy, and so is what is
- * used. */
+ * Another thread may change them meanwhile: what is checked afterwards is the copy, and so is what
+ * is used. */
 static void read_labels(const fs_call *call, const char *from, int64_t step, int64_t count,
                         int64_t *label)
 {
@@ -50,8 +50,9 @@ static double read_weight(const fs_array *array, int64_t offset)
     return array->data ? *(const double *)(const void *)(array->data + offset) : 1.0;
 }
 
-/* Whether every label is a class and none is ignored, as is usual. The sign of label | n - 1 - label says
- * whether one is outside: comparisons of int64 are none that every processor has for vectors. */
+/* Whether every label is a class and none is ignored, as is usual. The sign of label | n - 1 -
+ * label says whether one is outside: comparisons of int64 are none that every processor has for
+ * vectors. */
 static int all_count(const fs_call *call, const int64_t *label, int64_t count)
 {
     const uint64_t last = (uint64_t)call->n - 1;
@@ -63,8 +64,8 @@ static int all_count(const fs_call *call, const int64_t *label, int64_t count)
     return call->n > 0 && !(outside >> 63);
 }
 
-/* A tile's classes, -1 for what is not counted; no branch that labels decide. A divisor of 0 says that
- * nothing is counted. */
+/* A tile's classes, -1 for what is not counted; no branch that labels decide. A divisor of 0 says
+ * that nothing is counted. */
 static void read_targets(const fs_call *call, const fs_layout *layout, const int64_t *offsets,
                          int64_t count, double divisor, int64_t *target)
 {
@@ -181,8 +182,8 @@ static int divides_by_weights(const fs_call *call)
 
 enum { SUMS = 4 }; /* side by side, so that an addition need not wait for the last one */
 
-/* Adds the weights of the counted labels from row on. Which sum takes a label depends on its place in C
- * order alone. */
+/* Adds the weights of the counted labels from row on. Which sum takes a label depends on its place
+ * in C order alone. */
 static void add_weights(const fs_call *call, const char *sample, int64_t step, const int64_t *label,
                         int64_t row, int64_t count, wide *sums)
 {

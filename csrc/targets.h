@@ -31,8 +31,8 @@ typedef struct {
 
 /* A tile's classes (negative: not counted), the weights of its losses, and the factors of its
  * gradients. A label is looked at again: one that another thread has changed meanwhile to something
- * out of range is not counted. with_class_weight: multiply the weights by that of the label. With soft
- * targets there are no labels: every sample counts. */
+ * out of range is not counted. with_class_weight: multiply the weights by that of the label. With
+ * soft targets there are no labels: every sample counts. */
 void fs_targets_tile(const fs_call *call, const fs_layout *layout, const int64_t *offsets,
                      int64_t count, double divisor, int with_class_weight, int64_t *target,
                      fs_sample_factors *factors);

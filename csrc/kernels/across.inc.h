@@ -1,12 +1,12 @@
-/* Rows of a few vectors, V_LANES of them at a time: as they lie, some in step, down their vectors. What a
- * row needs once (its largest logit, K, its sum, its factor) is done for all of them, a row in each lane, as
- * in cols.inc.h; only those few vectors are transposed, not the rows. For instances whose vectors are as wide
- * as the sums have columns (AVX2: slower up to 200 classes).
+/* Rows of a few vectors, V_LANES of them at a time: as they lie, some in step, down their vectors.
+ * What a row needs once (its largest logit, K, its sum, its factor) is done for all of them, a row
+ * in each lane, as in cols.inc.h; only those few vectors are transposed, not the rows. For
+ * instances whose vectors are as wide as the sums have columns (AVX2: slower up to 200 classes).
  *
  *   tile[lane * pad + j], pad being n up to whole vectors; -inf where a row has no class
  *
- * While the chain of operations from a group's sums to its factors is under way, the next group is loaded
- * into another tile. */
+ * While the chain of operations from a group's sums to its factors is under way, the next group is
+ * loaded into another tile. */
 
 typedef struct {
     const fs_rows *rows;
@@ -91,8 +91,8 @@ FS_INLINE across_row load_row(const real *x, int64_t n, int what, v_t target, re
     return row;
 }
 
-/* The rows and their largest logits; lanes without a row are zeros. If one class of each is left out, -inf
- * in its place. */
+/* The rows and their largest logits; lanes without a row are zeros. If one class of each is left
+ * out, -inf in its place. */
 FS_INLINE void load_rows(across_group *g, int what)
 {
     const int64_t n = g->n, step = g->rows->x_step, pad = g->pad, count = g->count;
@@ -190,8 +190,9 @@ FS_INLINE exp_begun begin_step(const real *at, int64_t pad, const exp_scale *sca
 /* Of logits and results, four rows from an address on. */
 typedef struct { uintptr_t x, x_step, y, y_step; } across_fetch;
 
-/* Summing touches no memory but the tile, loading and writing wait for nothing else: so the rows two groups
- * ahead and the place of this group's results are fetched meanwhile. By number: there need not be a row. */
+/* Summing touches no memory but the tile, loading and writing wait for nothing else: so the rows
+ * two groups ahead and the place of this group's results are fetched meanwhile. By number: there
+ * need not be a row. */
 FS_INLINE across_fetch begin_fetch(const across_group *g)
 {
     const fs_rows *rows = g->rows;
@@ -223,8 +224,8 @@ FS_INLINE void end_step(exp_begun begun, real *at, int64_t pad, int keep, term_s
     }
 }
 
-/* The sums of all rows' terms, which take the logits' place if they are kept. Four rows in step; a step is
- * begun beside the end of the last, as in groups_loop(). */
+/* The sums of all rows' terms, which take the logits' place if they are kept. Four rows in step; a
+ * step is begun beside the end of the last, as in groups_loop(). */
 FS_ONCE void sum_across(const across_group *g, const exp_scale *lanes, int keep,
                           cols_term_sums *sums)
 {

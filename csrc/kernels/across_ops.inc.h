@@ -1,5 +1,5 @@
-/* The operations on rows of a few vectors (across.inc.h). Their ends are those of cols_softmax.inc.h and
- * cols_cross_entropy.inc.h. */
+/* The operations on rows of a few vectors (across.inc.h). Their ends are those of
+ * cols_softmax.inc.h and cols_cross_entropy.inc.h. */
 
 FS_INLINE void subtract_across(const across_group *g, v_t shifts)
 {
@@ -26,8 +26,8 @@ FS_ONCE int sweep_across(const across_group *g, int keep, cols_state *state)
     return shifted;
 }
 
-/* Where results go past the caches they are first put over the tile, packed as they will lie in y and as far
- * from a vector's boundary. */
+/* Where results go past the caches they are first put over the tile, packed as they will lie in y
+ * and as far from a vector's boundary. */
 FS_INLINE int streams_across(const across_group *g)
 {
     return g->rows->stream && g->rows->y_step == g->n;
@@ -62,8 +62,8 @@ FS_INLINE void stream_across(const across_group *g, const real *from)
 /* What becomes of a row's terms or logits, as two numbers: a factor, or minus its logsumexp. */
 typedef struct { real a[V_LANES], b[V_LANES]; } across_ends;
 
-/* logs is known to the compiler. A row's last vector spills into the next, which is written after it; of the
- * last row it must not. target: of each row, what stands there, if given. */
+/* logs is known to the compiler. A row's last vector spills into the next, which is written after
+ * it; of the last row it must not. target: of each row, what stands there, if given. */
 FS_INLINE void write_across(const across_group *g, const across_ends *ends, int logs, const real *at_target)
 {
     const int64_t n = g->n, pad = g->pad, step = g->rows->y_step, count = g->count;

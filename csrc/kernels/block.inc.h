@@ -8,11 +8,11 @@
  * Milakov and Gimelshein, "Online normalizer calculation for softmax", arXiv 1805.02867.
  */
 
-/* Processors do not fetch beyond the end of a page by themselves, and rows do not end with pages. What
- * is two blocks on is fetched, since a block's maximum is wanted before its exponentials; in loops that
- * write long rows one block, which leaves the bandwidth to them. (The loss of 32,000 classes from the
- * third-level cache in 0.92, of 100,000 from memory in 0.72 of the time with half a block; softmax of
- * 100,000 in 0.9 of that with two blocks.) */
+/* Processors do not fetch beyond the end of a page by themselves, and rows do not end with pages.
+ * What is two blocks on is fetched, since a block's maximum is wanted before its exponentials; in
+ * loops that write long rows one block, which leaves the bandwidth to them. (The loss of 32,000
+ * classes from the third-level cache in 0.92, of 100,000 from memory in 0.72 of the time with half
+ * a block; softmax of 100,000 in 0.9 of that with two blocks.) */
 #define BLOCK_BYTES (BLOCK * (int)sizeof(real))
 
 typedef struct {
@@ -31,7 +31,8 @@ FS_INLINE v_t without_lane(v_t a, int64_t lane)
     return v_load(lanes);
 }
 
-/* A block that is shorter than a group: zeros stand where there is no element and where the pivot is. */
+/* A block that is shorter than a group: zeros stand where there is no element and where the pivot
+ * is. */
 FS_SHARED void short_block(const real *x, int64_t n, int64_t pivot, real shift,
                            const exp_scale *scale, real *out, term_sums *columns)
 {
@@ -56,10 +57,10 @@ FS_SHARED void short_block(const real *x, int64_t n, int64_t pivot, real shift,
         }
 }
 
-/* Groups that are read from a copy: that of the pivot, with -inf in its place, and one that is cut short
- * by the end of the block, filled up with -inf. e^-inf is 0 and adds nothing, so a block is one loop
- * over whole groups. (Tried before: a loop that stops at each odd group and goes on after it; the ends
- * of loops whose length changes from row to row are mispredicted.) */
+/* Groups that are read from a copy: that of the pivot, with -inf in its place, and one that is cut
+ * short by the end of the block, filled up with -inf. e^-inf is 0 and adds nothing, so a block is
+ * one loop over whole groups. (Tried before: a loop that stops at each odd group and goes on after
+ * it; the ends of loops whose length changes from row to row are mispredicted.) */
 typedef struct {
     FS_ALIGNED real with_pivot[GROUP], at_end[GROUP], terms[GROUP], unused[GROUP];
     int64_t pivot, last; /* where these groups begin, or -1 */
@@ -83,9 +84,9 @@ FS_INLINE void copy_odd_groups(const real *x, int64_t n, int64_t pivot, odd_grou
     }
 }
 
-/* Where registers are many and a group is four vectors, it is begun beside the end of the group before:
- * what enters the processor's window has its operands ready, and more of it is under way. (AVX-512:
- * 11% less time a block, 26% where terms are stored.) */
+/* Where registers are many and a group is four vectors, it is begun beside the end of the group
+ * before: what enters the processor's window has its operands ready, and more of it is under way.
+ * (AVX-512: 11% less time a block, 26% where terms are stored.) */
 #define BEGINS_AHEAD (VECTORS == 1)
 
 /* term times a factor of two numbers. */
@@ -94,10 +95,10 @@ FS_INLINE v_t times_factor(v_t term, v_t high, v_t low)
     return v_fma(term, high, v_mul(term, low));
 }
 
-/* The row before, whose results are written beside the exponentials of this one: loads and stores, and
- * two operations a vector, in a loop that waits for its arithmetic. (AVX-512: 6 to 13% less for softmax
- * and gradients, 15% for log_softmax, of rows of one block that lie in the second-level cache. Before
- * groups were begun ahead it gave nothing.) */
+/* The row before, whose results are written beside the exponentials of this one: loads and stores,
+ * and two operations a vector, in a loop that waits for its arithmetic. (AVX-512: 6 to 13% less for
+ * softmax and gradients, 15% for log_softmax, of rows of one block that lie in the second-level
+ * cache. Before groups were begun ahead it gave nothing.) */
 typedef struct {
     const real *from; /* the terms of softmax and of gradients, the logits of log_softmax */
     real *y;

@@ -1,7 +1,7 @@
-/* V_LANES rows reduced at a time, a row in each lane, down the classes: for few classes, where a row
- * does not fill vectors, and for a class axis that is not the last, where rows lie side by side.
- * Each lane does what block.inc.h does to a row of one block, with the same columns, the same tree
- * and a K of its own, so a row has the same bits by either way. */
+/* V_LANES rows reduced at a time, a row in each lane, down the classes: for few classes, where a
+ * row does not fill vectors, and for a class axis that is not the last, where rows lie side by
+ * side. Each lane does what block.inc.h does to a row of one block, with the same columns, the same
+ * tree and a K of its own, so a row has the same bits by either way. */
 
 typedef struct {
     v_t max, shift, K;
@@ -114,9 +114,9 @@ FS_SHARED void cols_sweep_all(real *tile, int64_t n, cols_state *state)
     cols_end(&sums, n, state);
 }
 
-/* All but the pivots. Short rows blend their terms out: scalar stores that vector loads have to wait
- * for cost more than that. In longer rows they do not, and least if other groups' come in between:
- * first take_pivots() for all, then the sweeps. */
+/* All but the pivots. Short rows blend their terms out: scalar stores that vector loads have to
+ * wait for cost more than that. In longer rows they do not, and least if other groups' come in
+ * between: first take_pivots() for all, then the sweeps. */
 FS_INLINE void take_pivots(real *tile, int64_t n, v_t pivot, taken_out *out)
 {
     if (n > COLUMNS)

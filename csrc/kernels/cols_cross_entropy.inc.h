@@ -1,8 +1,8 @@
 /* cross-entropy of hard targets, and its gradient, with a row in each lane: the formulas of
  * cross_entropy.inc.h. */
 
-/* A group's rows: what the driver knows of them, and the results. Lanes without a row, and rows that
- * are not counted, go along with target 0. */
+/* A group's rows: what the driver knows of them, and the results. Lanes without a row, and rows
+ * that are not counted, go along with target 0. */
 typedef struct {
     int64_t at[V_LANES]; /* the targets in the tile */
     real target[V_LANES], logit[V_LANES];
@@ -273,7 +273,8 @@ FS_INLINE void write_gradient(real *tile, int64_t n, const cols_group *group)
             tile[j * V_LANES + l] = 0;
 }
 
-/* No question asked in a loop where every lane counts: it would take as long as a row's logarithm. */
+/* No question asked in a loop where every lane counts: it would take as long as a row's
+ * logarithm. */
 FS_ONCE void take_losses(const fs_rows *rows, const tile_map *map, int64_t g, const cols_group *group)
 {
     const int64_t lanes = rows_of_group(rows, map, g), fold = map->fold;
@@ -289,8 +290,8 @@ FS_ONCE void take_losses(const fs_rows *rows, const tile_map *map, int64_t g, co
         lse[l * fold] = group->counted[l] ? group->lse[l] : 0.0;
 }
 
-/* Step by step for all groups, as in cols_softmax.inc.h. grad is asked once a group: the sweeps have a
- * copy for each, the rest need not. */
+/* Step by step for all groups, as in cols_softmax.inc.h. grad is asked once a group: the sweeps
+ * have a copy for each, the rest need not. */
 FS_ONCE void cross_entropy_tile(const fs_rows *rows, int grad)
 {
     const tile_map map = load_tile(rows);

@@ -49,7 +49,8 @@ FS_INLINE mixed_call begin_call(const fs_rows *rows, int soft, int grad)
 
 /* --- a row on its own --- */
 
-/* Row `row` by the kernels of cross_entropy_mixed.inc.h; its gradient goes to a lane of the tile. */
+/* Row `row` by the kernels of cross_entropy_mixed.inc.h; its gradient goes to a lane of the
+ * tile. */
 FS_SHARED void mixed_alone(const fs_rows *rows, int64_t row, int grad, real *lane)
 {
     real x[BLOCK], soft[BLOCK], y[BLOCK];

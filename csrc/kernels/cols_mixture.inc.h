@@ -1,6 +1,6 @@
 /* The sums of mixture.inc.h with a row in each lane, a column after the other: its groups of four
- * and its single elements, in its order, so that a row has the same bits by either way. The pivot is
- * a logit of each row; class weights are one number a class. */
+ * and its single elements, in its order, so that a row has the same bits by either way. The pivot
+ * is a logit of each row; class weights are one number a class. */
 
 /* A group's logits, its soft targets where they count, and the classes' weights or 0. */
 typedef struct {

@@ -1,6 +1,7 @@
 /* softmax, log_softmax and logsumexp with a row in each lane: the formulas of softmax.inc.h,
- * log_softmax.inc.h and logsumexp.inc.h. All groups of a tile are swept before any is finished: the
- * processor has several of the long chains of operations from a sum to its end under way at a time. */
+ * log_softmax.inc.h and logsumexp.inc.h. All groups of a tile are swept before any is finished:
+ * the processor has several of the long chains of operations from a sum to its end under way at
+ * a time. */
 
 FS_INLINE void softmax_factors(const cols_state *state, v_t *high, v_t *low)
 {

@@ -1,5 +1,5 @@
-/* Rows side by side: the sum of their terms. Class j of a row goes to column j mod COLUMNS, and the columns
- * are joined by one tree, as in sums.inc.h. */
+/* Rows side by side: the sum of their terms. Class j of a row goes to column j mod COLUMNS, and the
+ * columns are joined by one tree, as in sums.inc.h. */
 
 typedef struct { d_t sum[COLUMNS][D_PARTS], error[COLUMNS][D_PARTS]; } cols_sums;
 #if FS_F64

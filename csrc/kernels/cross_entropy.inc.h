@@ -3,8 +3,9 @@
  *   loss = log(1 + R),  R = sum over j != t of e^(x_j) / e^(x_t)
  *   dloss/dx_j = e^(x_j) / S,  S = (1 + R) e^(x_t);   at the target -R / (1 + R)
  *
- * A z-loss z lse^2 adds p_j 2 z lse. The target is left out of the sum, so a confident loss keeps its digits: with logits [20, 0, 0]
- * and label 0 the loss is 4.1e-9 where 1 + R is already 1. A label is read once by the driver. */
+ * A z-loss z lse^2 adds p_j 2 z lse. The target is left out of the sum, so a confident loss keeps
+ * its digits: with logits [20, 0, 0] and label 0 the loss is 4.1e-9 where 1 + R is already 1. A
+ * label is read once by the driver. */
 
 typedef struct {
     double loss, loss_low; /* float32: without a low part */

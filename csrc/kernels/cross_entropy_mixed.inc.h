@@ -107,8 +107,9 @@ FS_INLINE int mix_by_target(const fs_rows *rows, const real *x, int64_t t, const
     return loss - loss == 0;
 }
 
-/* sum_c q_c gap_c relative to the maximum, and T. own: the hard target's own share of A, or 0. Where
- * gaps or their sum overflow, though what they contribute may not, all is made smaller first. */
+/* sum_c q_c gap_c relative to the maximum, and T. own: the hard target's own share of A, or 0.
+ * Where gaps or their sum overflow, though what they contribute may not, all is made smaller
+ * first. */
 FS_SHARED wide mixed_gaps(const fs_rows *rows, const real *x, real max, int64_t target, wide own,
                           const coefficients *q, wide *targets)
 {
@@ -194,8 +195,9 @@ typedef struct {
     int soft, weighted, lossy;
 } mixed_shares;
 
-/* p F_low - (slope t + base) w: what is small is taken together first, the larger share of q last, so
- * that no rounding but that of the exponential, and the result's own, is of more than q's size. */
+/* p F_low - (slope t + base) w: what is small is taken together first, the larger share of q
+ * last, so that no rounding but that of the exponential, and the result's own, is of more than
+ * q's size. */
 FS_INLINE v_t mixed_rest(const mixed_shares *s, v_t term, v_t t, v_t w, v_t w_low)
 {
     const v_t zero = v_set1(0);

@@ -2,8 +2,8 @@
 
 #define NO_PIVOT (-1)
 
-/* Lane i holds the largest of elements i, i + LANES, i + 2 LANES ... NaN is passed over here; it shows
- * in the sum. */
+/* Lane i holds the largest of elements i, i + LANES, i + 2 LANES ... NaN is passed over here; it
+ * shows in the sum. */
 #define LANES (4 * V_LANES)
 
 typedef struct { v_t part[4]; } lane_maxima;
@@ -70,9 +70,10 @@ FS_SHARED int64_t block_find(const real *x, int64_t n, real value)
     return NO_PIVOT; /* a block of NaN */
 }
 
-/* The pivot is the first of the largest, which one lane alone holds. Only that lane is gone through:
- * no branch that data decides. (Before: a search for the place, then the maxima of what is in front of it
- * and behind; 15 ns more at n = 1000. The largest two of each lane in the first loop were slower still.) */
+/* The pivot is the first of the largest, which one lane alone holds. Only that lane is gone
+ * through: no branch that data decides. (Before: a search for the place, then the maxima of what is
+ * in front of it and behind; 15 ns more at n = 1000. The largest two of each lane in the first loop
+ * were slower still.) */
 FS_INLINE extremes extremes_of_lane(const real *x, int64_t n, const lane_maxima *m, real max,
                                     int64_t lane)
 {

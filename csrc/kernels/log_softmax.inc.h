@@ -64,7 +64,8 @@ FS_INLINE void write_logs_row(const fs_rows *rows, const logs_row *row)
         write_logs(row);
 }
 
-/* Rows are written one row late, as in scale.inc.h, if this one and the last stay in the second-level cache. */
+/* Rows are written one row late, as in scale.inc.h, if this one and the last stay in the
+ * second-level cache. */
 #define LATE_LOGS_BLOCKS 32
 
 static void log_softmax_rows(const fs_rows *rows)

@@ -1,7 +1,7 @@
-/* What a kernel sees: a batch of rows, and everything it needs, allocated and checked by the driver.
- * Kernels never allocate, start threads or validate. <op>_rows go through contiguous rows one by
- * one; <op>_cols take rows of any strides side by side, by way of a tile (tile.inc.h); <op>_across some
- * contiguous ones at a time (across.inc.h). */
+/* What a kernel sees: a batch of rows, and everything it needs, allocated and checked by the
+ * driver. Kernels never allocate, start threads or validate. <op>_rows go through contiguous rows
+ * one by one; <op>_cols take rows of any strides side by side, by way of a tile (tile.inc.h);
+ * <op>_across some contiguous ones at a time (across.inc.h). */
 #ifndef FS_KERNELS_ROWS_H
 #define FS_KERNELS_ROWS_H
 #include <stdint.h>
@@ -56,8 +56,8 @@ struct fs_pieces {
     void *driver;
 };
 
-/* Adds value i to sum i mod FS_SUMS, and its rounding error to that of the sum; count is a multiple. Side
- * by side, so that an addition need not wait for the last one. */
+/* Adds value i to sum i mod FS_SUMS, and its rounding error to that of the sum; count is a
+ * multiple. Side by side, so that an addition need not wait for the last one. */
 enum { FS_SUMS = 8 };
 typedef void fs_add_values(const double *value, int64_t count, double *high, double *low);
 

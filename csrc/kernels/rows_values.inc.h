@@ -1,7 +1,7 @@
-/* logsumexp and the loss of a hard target, with its gradient, of rows swept one by one. The way from a row's sum to its
- * logarithm is a chain of some eighty operations, and as long for a row as for a vector of them: rows
- * are put aside and finished V_LANES at a time, by the code that finishes rows side by side.
- * (AVX-512, n = 1000: 10% less than one by one.) */
+/* logsumexp and the loss of a hard target, with its gradient, of rows swept one by one. The way
+ * from a row's sum to its logarithm is a chain of some eighty operations, and as long for a row as
+ * for a vector of them: rows are put aside and finished V_LANES at a time, by the code that
+ * finishes rows side by side. (AVX-512, n = 1000: 10% less than one by one.) */
 
 typedef struct {
     int64_t count, row[V_LANES];

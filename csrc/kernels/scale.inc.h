@@ -140,7 +140,8 @@ FS_INLINE int goes_beside(const swept_row *last)
     return BEGINS_AHEAD && last->plan.out && !last->stream && last->factor.lift == 0;
 }
 
-/* Elements begin to end - 1 of a row, to y + begin. Of a row of several blocks that keeps its terms: all. */
+/* Elements begin to end - 1 of a row, to y + begin. Of a row of several blocks that keeps its
+ * terms: all. */
 FS_SHARED void write_part(const swept_row *row, int64_t begin, int64_t end, real *y, int stream)
 {
     const sweep_plan *plan = &row->plan;
@@ -156,8 +157,8 @@ FS_SHARED void write_part(const swept_row *row, int64_t begin, int64_t end, real
         scale_again(row->x + begin, y, n, factor, plan->shift, row->K, 0);
 }
 
-/* The result at the target goes past the caches within its vector: a store of its own would have the
- * line read again from memory, which takes longer than the row (n = 1000: 570 to 330 ns). */
+/* The result at the target goes past the caches within its vector: a store of its own would have
+ * the line read again from memory, which takes longer than the row (n = 1000: 570 to 330 ns). */
 FS_INLINE void stream_with_target(const swept_row *row)
 {
     FS_ALIGNED real own[V_LANES];

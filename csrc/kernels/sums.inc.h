@@ -1,8 +1,8 @@
 /* Sums over a row whose bits are the same on every instruction set.
  *
- * Element j of a group of 4 COLUMNS goes to column j mod COLUMNS; a column is added up in order, and
- * the columns are joined by one tree. AVX-512 holds the columns in one vector, AVX2 in two, NEON in
- * four. What is lost in rounding is carried along, so a sum is exact to far below an ULP.
+ * Element j of a group of 4 COLUMNS goes to column j mod COLUMNS; a column is added up in order,
+ * and the columns are joined by one tree. AVX-512 holds the columns in one vector, AVX2 in two,
+ * NEON in four. What is lost in rounding is carried along, so a sum is exact to far below an ULP.
  */
 
 #define GROUP (4 * COLUMNS)
@@ -23,7 +23,8 @@ FS_INLINE void fold_columns(double *sum, double *error, int half)
     }
 }
 
-/* Joins the columns' sums and rounding errors by halves; constant halves, so that it is unrolled. */
+/* Joins the columns' sums and rounding errors by halves; constant halves, so that it is
+ * unrolled. */
 FS_INLINE wide join_columns(double *sum, double *error)
 {
 #if !FS_F64
@@ -59,9 +60,10 @@ FS_INLINE wide columns_total(const column_sums *sums)
 
 /* --- exponentials on the scale of their maximum: at most 1.5 * 2^HEADROOM, and one near it ---
  *
- * A column starts at ABOVE, larger than any term: sum + t takes up u = (sum + t) - sum exactly, and t - u
- * is what it loses (Dekker's Fast2Sum), four additions in all and nothing widened. What a column adds up in
- * `error` is below 2^-20 of a term of the maximum's size, so that plain additions do for it. */
+ * A column starts at ABOVE, larger than any term: sum + t takes up u = (sum + t) - sum exactly, and
+ * t - u is what it loses (Dekker's Fast2Sum), four additions in all and nothing widened. What a
+ * column adds up in `error` is below 2^-20 of a term of the maximum's size, so that plain additions
+ * do for it. */
 
 #define ABOVE ((real)(HEADROOM_POWER * 4.0))
 

@@ -32,8 +32,8 @@ FS_INLINE wide pivot_term(const wide_exp *pivot, int64_t K)
     return wide_scale(pivot->fraction, power_of_two(HEADROOM - K + pivot->exponent));
 }
 
-/* Joins the state of the elements after a's. Under PIVOT_MAX the larger pivot stays left out and the
- * other returns to the sum; under the other rules pivots are 0. */
+/* Joins the state of the elements after a's. Under PIVOT_MAX the larger pivot stays left out and
+ * the other returns to the sum; under the other rules pivots are 0. */
 FS_SHARED row_state merge(const row_state *a, const row_state *b)
 {
     const int later = b->max > a->max;
@@ -138,9 +138,10 @@ FS_SHARED row_state sweep(const real *x, int64_t n, sweep_plan *plan)
     return plan->shift == 0 ? state : sweep_blocks(x, n, plan);
 }
 
-/* The extremes of row i, if it is of one block: looked for before the row in front of it is swept, since
- * the way from the logits to their maximum's place is a long chain of operations, which then runs beside
- * exponentials. (2 to 3%, logsumexp 4 to 7%. For the blocks of a long row it gave nothing.) */
+/* The extremes of row i, if it is of one block: looked for before the row in front of it is swept,
+ * since the way from the logits to their maximum's place is a long chain of operations, which then
+ * runs beside exponentials. (2 to 3%, logsumexp 4 to 7%. For the blocks of a long row it gave
+ * nothing.) */
 FS_INLINE extremes extremes_of_row(const fs_rows *rows, int64_t i, pivot_rule rule)
 {
     extremes e = {0};

@@ -117,7 +117,8 @@ FS_INLINE void load_columns(const fs_rows *rows, const tile_map *map, const real
     for (int64_t j = 0; j < n; j++, x += class_step) {
         for (int64_t g = 0; g < whole; g++) {
             v_store(tile + (g * n + j) * V_LANES, v_load(x + g * V_LANES));
-            /* of the next tile: each class is a run of its own, too short for the hardware to foresee */
+            /* of the next tile: each class is a run of its own, too short for the hardware to
+             * foresee */
             FS_PREFETCH((uintptr_t)(x + g * V_LANES) + (uintptr_t)whole * sizeof(v_t));
         }
         if (whole < map->groups)

@@ -64,8 +64,9 @@ FS_INLINE v_t exp_scaled(v_t x, const exp_scale *scale)
 }
 
 /* Four vectors in step: written so, more of them are under way at a time than the scheduler of a
- * processor finds by itself (a vector alone is a chain of some forty cycles). In two halves, so that
- * a loop can begin four vectors beside the end of the last four; _each: the scales of the four, `step` apart. */
+ * processor finds by itself (a vector alone is a chain of some forty cycles). In two halves, so
+ * that a loop can begin four vectors beside the end of the last four; _each: the scales of the
+ * four, `step` apart. */
 typedef struct { v_t t[4], r[4]; } exp_begun;
 
 FS_INLINE exp_begun exp_begin4_each(v_t x[4], const exp_scale *scale, int step)

@@ -99,11 +99,11 @@ FS_INLINE wide_exp exp_wide(wide z)
     return result;
 }
 
-/* log of (1 + f + low) 2^e, as two numbers, with 1 + f in [sqrt(1/2), sqrt(2)] and |low| <= 2^-53. The
- * arrangement of the terms is that of FreeBSD's msun, e_log.c; but the large ones, e ln 2 + f - f^2 / 2
- * + low, are added up with what that loses (Dekker's Fast2Sum) while the division is under way: beside
- * the last rounding a tenth of an ULP remains. low counts low / (1 + f) - low^2 / 2, 1 / (1 + f) being
- * (1 - s) / (1 + s), taken to s^3: 2^-9 of low is too small to matter. */
+/* log of (1 + f + low) 2^e, as two numbers, with 1 + f in [sqrt(1/2), sqrt(2)] and |low| <= 2^-53.
+ * The arrangement of the terms is that of FreeBSD's msun, e_log.c; but the large ones, e ln 2 + f -
+ * f^2 / 2 + low, are added up with what that loses (Dekker's Fast2Sum) while the division is under
+ * way: beside the last rounding a tenth of an ULP remains. low counts low / (1 + f) - low^2 / 2, 1
+ * / (1 + f) being (1 - s) / (1 + s), taken to s^3: 2^-9 of low is too small to matter. */
 FS_INLINE wide log_reduced(double f, wide low, double e)
 {
     const double s = f / (2.0 + f), z = s * s;

@@ -16,9 +16,10 @@
 #define LN2_HIGH_F64 0x1.62e42fefa39efp-1
 #define LN2_LOW_F64 0x1.abc9e3b39803fp-56
 #define LOG2_E_F64 0x1.71547652b82fep+0
-/* k = round(x log2 e + EXP_LEAN) leaves e^r in [3/4, 3/2), so that r and e^r - 1 are rounded where they
- * are small: in [0.7, 1.42] both cost half as much again. 3/2 - log2(3) and 2^-27 more, a number of 28
- * bits after the point: that sum is rounded, and above 3/2 an ULP of e^r - 1 is twice as large. */
+/* k = round(x log2 e + EXP_LEAN) leaves e^r in [3/4, 3/2), so that r and e^r - 1 are rounded where
+ * they are small: in [0.7, 1.42] both cost half as much again. 3/2 - log2(3) and 2^-27 more, a
+ * number of 28 bits after the point: that sum is rounded, and above 3/2 an ULP of e^r - 1 is twice
+ * as large. */
 #define EXP_LEAN_F64 (-0x1.5c01a2p-4)
 
 /* ln 2 split so that e * LN2_HEAD is exact for |e| < 2^21. */

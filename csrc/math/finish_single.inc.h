@@ -1,5 +1,5 @@
-/* float32: what finishes a row, in plain float64, which leaves 2^-35 or better where a float32 result
- * needs 2^-26. Written once for a row alone and for a row in each lane: W(word) is one_word
+/* float32: what finishes a row, in plain float64, which leaves 2^-35 or better where a float32
+ * result needs 2^-26. Written once for a row alone and for a row in each lane: W(word) is one_word
  * (simd/one_wide.h) or d_word. No branch that data decides. */
 
 #define FAR_AWAY 0x1p+50 /* of a distance between logits: k ln 2 is exact to here */
@@ -33,8 +33,8 @@ FS_INLINE W(t) W(power_short)(W(t) e)
     return W(exponent)(W(add)(biased, W(set1)(0x1.8p+52)));
 }
 
-/* log of (1 + f) 2^e, 1 + f in [sqrt(1/2), sqrt(2)]: s (2 + z L(z)), whose relative error does not grow
- * as f becomes small. */
+/* log of (1 + f) 2^e, 1 + f in [sqrt(1/2), sqrt(2)]: s (2 + z L(z)), whose relative error does not
+ * grow as f becomes small. */
 FS_INLINE W(t) W(log_short)(W(t) f, W(t) e)
 {
     const W(t) s = W(div)(f, W(add)(W(set1)(2.0), f)), z = W(mul)(s, s), square = W(mul)(z, z);
@@ -52,8 +52,9 @@ FS_INLINE W(t) W(log_scaled)(W(t) m, W(t) e)
     return W(log_short)(f, W(add)(exponent, e));
 }
 
-/* The loss, log(1 + R) with R = sum 2^(K - HEADROOM) e^z, e being e^z; sum where that is 0, inf or NaN,
- * z where that is beyond any use. What 1 + R loses of R is put back: where R is small, all of it. */
+/* The loss, log(1 + R) with R = sum 2^(K - HEADROOM) e^z, e being e^z; sum where that is 0, inf or
+ * NaN, z where that is beyond any use. What 1 + R loses of R is put back: where R is small, all of
+ * it. */
 FS_INLINE W(t) W(loss_short)(W(t) sum, W(t) K, W(t) z, W(exponential) e)
 {
     const W(t) one = W(set1)(1.0), zero = W(set1)(0.0);

@@ -41,7 +41,8 @@ static const float exp_step_error[8] = {0.0f,           -0x1.9c0c22p-27f, 0x1.12
 
 FS_INLINE v_t exp_whole(v_t t) { return t; } /* ROUNDER has no bits after the point */
 
-/* 2^(k/8), whose exponent and j = k mod 8 stand in the low bits of t; r takes up the error of T_j. */
+/* 2^(k/8), whose exponent and j = k mod 8 stand in the low bits of t; r takes up the error of
+ * T_j. */
 FS_INLINE v_t exp_power(v_t t, v_t *r)
 {
     *r = v_add(*r, v_lookup(exp_step_error, t));

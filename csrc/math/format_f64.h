@@ -16,8 +16,8 @@
 #define HEADROOM_POWER 0x1p+200
 #define EXPONENT_BIAS 1023
 #define K_ROUNDER 0x1.8p+52 /* 1.5 * 2^52: adding it rounds to an integer */
-/* 1.5 * 2^24: what is added to it is rounded to TURN_BITS bits after the point. Taken away again, they
- * leave the next integer below: EXP_LEAN can be part of it, and costs no addition. */
+/* 1.5 * 2^24: what is added to it is rounded to TURN_BITS bits after the point. Taken away again,
+ * they leave the next integer below: EXP_LEAN can be part of it, and costs no addition. */
 #define ROUNDER 0x1.8p+24
 #define TURNER (ROUNDER + 0.5 + EXP_LEAN_F64)
 #define SMALLEST_FACTOR 0x1p-860
@@ -37,8 +37,8 @@ FS_INLINE v_t exp_power(v_t t, v_t *r)
     return v_exponent(t);
 }
 
-/* e^r = 1 + r + r^2 q(r), e^r in [3/4, 3/2] and 0.001 more: relative error 2^-57.07 (tried: in pairs, as
- * Estrin did. There is enough to do while one waits, and there are too few registers.) */
+/* e^r = 1 + r + r^2 q(r), e^r in [3/4, 3/2] and 0.001 more: relative error 2^-57.07 (tried: in
+ * pairs, as Estrin did. There is enough to do while one waits, and there are too few registers.) */
 FS_INLINE v_t exp_tail(v_t r)
 {
     v_t q = v_fma(v_set1(EXP_F64_C11), r, v_set1(EXP_F64_C10));

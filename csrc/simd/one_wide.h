@@ -1,5 +1,5 @@
-/* The words for float64 lanes that finish rows (README.md), one lane of them: a row alone. Those of the
- * steps that are written for both (math/finish_single.inc.h). */
+/* The words for float64 lanes that finish rows (README.md), one lane of them: a row alone. Those of
+ * the steps that are written for both (math/finish_single.inc.h). */
 #ifndef FS_SIMD_ONE_WIDE_H
 #define FS_SIMD_ONE_WIDE_H
 #include <math.h>
