@@ -1,6 +1,6 @@
 #include "cpu.h"
 #if defined(__linux__)
-#include <unistd.h>
+#include <stdio.h>
 #endif
 
 static int64_t last_cache = INT64_C(32) << 20; /* that of a server of these years */
@@ -14,11 +14,28 @@ int64_t fs_cpu_assume_cache(int64_t bytes)
     return before;
 }
 
+#if defined(__linux__)
+/* The cache that this processor shares with its neighbours, as the kernel tells: "32768K". (What
+ * sysconf() tells of AMD's processors is the sum of all such caches: 384 MB where a core has
+ * 32.) */
+static int64_t shared_cache(void)
+{
+    long kilobytes = 0;
+    FILE *file = fopen("/sys/devices/system/cpu/cpu0/cache/index3/size", "r");
+    if (!file)
+        return 0;
+    if (fscanf(file, "%ldK", &kilobytes) != 1)
+        kilobytes = 0;
+    fclose(file);
+    return (int64_t)kilobytes * 1024;
+}
+#endif
+
 /* Dear under a hypervisor, which each question goes to. */
 void fs_cpu_init(void)
 {
-#if defined(_SC_LEVEL3_CACHE_SIZE)
-    const long bytes = sysconf(_SC_LEVEL3_CACHE_SIZE);
+#if defined(__linux__)
+    const int64_t bytes = shared_cache();
     if (bytes > 0)
         last_cache = bytes;
 #endif

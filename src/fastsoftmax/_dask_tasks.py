@@ -1,6 +1,7 @@
 """What the tasks of fastsoftmax.dask do: blocks in, blocks out, one thread each. No Dask here."""
 
 import math
+from fractions import Fraction
 
 import numpy as np
 
@@ -201,9 +202,21 @@ class Finish:
         total = add_parts(parts, axis, keepdims).ravel()
         if not total.size:
             return np.asarray(0, dtype)
-        loss = total["loss"][0] + total["loss_low"][0]
-        divisor = total["divisor"][0] + total["divisor_low"][0]
+        loss, low = float(total["loss"][0]), float(total["loss_low"][0])
+        divisor = float(total["divisor"][0] + total["divisor_low"][0])
         if reduction == "mean":
-            divisor = divisor if normalizer is None else normalizer
-            loss = loss / divisor if divisor else np.nan
+            loss = _mean(loss, low, divisor if normalizer is None else float(normalizer))
+        else:
+            loss += low
         return v.cast(np.asarray(loss), dtype)
+
+
+def _mean(high, low, divisor):
+    """Return (high + low) / divisor rounded as mean_of() of csrc/losses.c does it."""
+    if not divisor:
+        return np.nan
+    mean = high / divisor
+    if not math.isfinite(mean):
+        return mean
+    rest = float(Fraction(high) - Fraction(mean) * Fraction(divisor))  # fma(-mean, divisor, high)
+    return mean + (rest + low) / divisor
