@@ -140,8 +140,8 @@ FS_INLINE int goes_beside(const swept_row *last)
     return BEGINS_AHEAD && last->plan.out && !last->stream && last->factor.lift == 0;
 }
 
-/* Elements begin to end - 1 of a row, to y + begin. Of a row of several blocks that keeps its
- * terms: all. */
+/* Elements begin to end - 1 of a row, to y and on. Of a row of several blocks that keeps its terms,
+ * begin is 0: each block has a scale of its own. */
 FS_SHARED void write_part(const swept_row *row, int64_t begin, int64_t end, real *y, int stream)
 {
     const sweep_plan *plan = &row->plan;
