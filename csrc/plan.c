@@ -89,16 +89,17 @@ static int lies_apart(const fs_plan *p, const fs_array *array)
 }
 
 /* A result that the caches cannot hold is written past them, unless it takes the place of the
- * logits, whose lines are there already. Terms wait in the result's own lines: one thread alone,
- * which does not use up what the memory can move, had better leave them there (n = 128,256: 44 to
- * 34 us a row). Rows across fetch the place of their results in time, which does as well up to
- * twice the cache (65,536 x 100: 1.01 ms, 1.13 past the caches). */
+ * logits, whose lines are there already. Terms of several blocks wait in the result's own lines:
+ * one thread alone, which does not use up what the memory can move, had better leave them there (n
+ * = 128,256: 44 to 34 us a row). Rows across fetch the place of their results in time, which does
+ * as well up to twice the cache (65,536 x 100: 1.01 ms, 1.13 past the caches). */
 static int goes_past_caches(const fs_plan *p)
 {
     const fs_call *call = p->call;
     const int64_t bytes = p->layout.rows * call->n * p->size;
     const int waits = (call->op == FS_SOFTMAX || call->op == FS_CROSS_ENTROPY_GRAD) && !p->cols &&
-                      !p->across && !p->mixed && !p->split && p->threads == 1 && p->keep;
+                      !p->across && !p->mixed && !p->split && p->threads == 1 && p->keep &&
+                      call->n > p->kernels->block;
     const int64_t most = p->across ? 2 * fs_cpu_last_cache() : fs_cpu_last_cache() / 4 * 3;
     return fs_writes_rows(call->op) && !p->gather_y && call->y.data != call->x.data && !waits &&
            bytes > most;
