@@ -15,7 +15,7 @@ GROUP = {"float32": 64, "float64": 32}
 BLOCK = {"float32": 2048, "float64": 1024}
 PIECE = 65536
 # Rows up to this many elements keep their exponentials in the output (plan.c, KEEP_BYTES).
-KEEP = {"float32": 131072, "float64": 65536}
+KEEP = {"float32": 1 << 20, "float64": 1 << 19}
 
 
 def dominant(rng, n, single):

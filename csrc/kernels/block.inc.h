@@ -128,7 +128,7 @@ FS_INLINE void write_late_group(late_kind kind, const late_row *late, int64_t j,
 
 /* The logits of a column set of the group at j. */
 FS_INLINE exp_begun begin_vectors(const real *x, int64_t j, int q, real shift,
-                                const exp_scale *scale, const odd_groups *odd)
+                                  const exp_scale *scale, const odd_groups *odd)
 {
     const v_t shifts = v_set1(shift);
     const real *from = j == odd->pivot ? odd->with_pivot : x + j;

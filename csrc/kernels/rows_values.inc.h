@@ -113,6 +113,8 @@ static void logsumexp_rows(const fs_rows *rows)
 FS_SHARED void finish_losses(const fs_rows *rows, rows_aside *aside)
 {
     double loss[V_LANES], lse[V_LANES] = {0};
+    if (aside->count == 0)
+        return;
     losses_of(aside, rows->z_loss != 0.0, loss, lse);
     for (int64_t l = 0; l < aside->count; l++) {
         rows->value[aside->row[l]] = loss[l];

@@ -16,7 +16,7 @@ typedef struct {
     real shift;
     real *out;          /* where the terms go, or 0 */
     int64_t *exponents; /* where the K of each block goes, with out */
-    late_row *late;     /* a row to be written meanwhile, with a row of one block; or 0 */
+    late_row *late;     /* a row of the same length to be written meanwhile, or 0 */
     const extremes *known; /* of a row of one block, if they have been looked for; or 0 */
 } sweep_plan;
 
