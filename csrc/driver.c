@@ -119,7 +119,7 @@ static void run_tile(fs_plan *p, int64_t row, int64_t count, const int64_t *offs
                      int64_t *exponents)
 {
     const fs_call *call = p->call;
-    double value[FS_TILE], lse[FS_TILE], weight[FS_TILE], sample[FS_TILE], factor[FS_TILE];
+    double value[FS_TILE], z_term[FS_TILE], weight[FS_TILE], sample[FS_TILE], factor[FS_TILE];
     double z_factor[FS_TILE], power[FS_TILE], state[FS_TILE * STATE_NUMBERS];
     fs_sample_factors factors = {weight, sample, factor, z_factor, power, 0.0};
     int64_t target[FS_TILE];
@@ -130,7 +130,7 @@ static void run_tile(fs_plan *p, int64_t row, int64_t count, const int64_t *offs
     rows.target = target;
     rows.factor = factor;
     rows.z_factor = z_factor;
-    rows.lse = lse;
+    rows.z_term = z_term;
     rows.state = state;
     rows.exponents = exponents;
     rows.stream = p->stream;

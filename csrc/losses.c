@@ -20,20 +20,25 @@ void fs_take_values(const fs_plan *p, const fs_rows *rows, const int64_t *offset
         fs_store_value(p->call->dtype, to + i * step, rows->value[i]);
 }
 
-/* Weighs a tile's losses. 0 times an infinite loss is 0: a class or sample of weight 0 costs
- * nothing, while NaN still shows. (A row that is not counted has a loss of 0 already.) */
+/* 0 times an infinite loss is 0: a class or sample of weight 0 costs nothing, while NaN still
+ * shows. */
+static double weighed(double weight, double loss)
+{
+    return weight == 0.0 && loss == loss ? 0.0 : loss * weight;
+}
+
+/* Weighs a tile's losses. (A row that is not counted has a loss of 0 already.) */
 static void weigh_losses(const fs_plan *p, const fs_rows *rows, const fs_sample_factors *factors)
 {
     const double z_loss = p->mixed ? 0.0 : p->call->z_loss;
     if (!fs_is_weighted(p->call) && z_loss == 0.0)
         return;
     for (int64_t i = 0; i < rows->rows; i++) {
-        double loss = rows->value[i];
-        const double weight = factors->weight[i];
-        loss = weight == 0.0 && loss - loss != 0 && loss == loss ? 0.0 : loss * weight;
-        if (z_loss != 0.0)
-            loss += factors->sample[i] * z_loss * rows->lse[i] * rows->lse[i];
+        const double loss = weighed(factors->weight[i], rows->value[i]), sample = factors->sample[i];
         rows->value[i] = loss;
+        if (z_loss != 0.0)
+            rows->value[i] = sample == 0.0 ? loss + weighed(sample, rows->z_term[i])
+                                           : fma(sample, rows->z_term[i], loss);
     }
 }
 

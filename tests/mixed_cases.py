@@ -1,11 +1,16 @@
-"""The truth of losses with a coefficient for every class, and of the backward ops.
+"""The truth of losses with a coefficient for every class or a z-loss, and of the backward ops.
 
 Their gradients are differences: with each comes the size of its larger term, in whose ULP its error
 counts. Losses count in their own.
 
+A z-loss has the error of the logsumexp, which is nearly 0 where the largest logit and the loss
+cancel: there the lse of its terms counts as the loss of the target (of soft targets, of the largest
+logit), but not as more than 1. Only where z is more than half of a row's coefficients together is
+that ever the larger term.
+
 Class weights multiply what has been rounded to the dtype, so that where that is subnormal its
-spacing counts times the largest weight: sizes are never below that of the smallest normal number
-times it (`least_size`).
+spacing counts times the largest weight, and so it does for a subnormal logsumexp times 2 z: sizes
+are never below that of the smallest normal number times these (`least_size`).
 """
 
 import numpy as np
@@ -24,7 +29,8 @@ def coefficients(x, targets, weight, smoothing):
 
 
 def mixed_truth(x, targets, weight=None, label_smoothing=0.0, z_loss=0.0):
-    """Losses, gradients p A - q (with a z-loss p (A + 2 z lse) - q), and the size of p A or q."""
+    """Losses, gradients p A - q (with a z-loss p (A + 2 z lse) - q), and the size of p A or q or of
+    the gradient; at the target of labels without smoothing that of (1 - p) A."""
     q = coefficients(x, targets, weight, label_smoothing)
     log_p, p = testing.log_softmax(x).astype(WIDE), testing.softmax(x).astype(WIDE)
     lse = testing.logsumexp(x).astype(WIDE)
@@ -35,11 +41,27 @@ def mixed_truth(x, targets, weight=None, label_smoothing=0.0, z_loss=0.0):
         loss = np.where(q == 0, 0, -q * log_p).sum(axis=1) + WIDE(z_loss) * lse**2
     total, z = q.sum(axis=1, keepdims=True), 2 * WIDE(z_loss) * lse[:, None]
     grad = p * (total - q + z) - q * others
-    return loss, grad, np.max([p * total, p * abs(total + z), p * abs(z), q], axis=0)
+    least = p * 2 * WIDE(z_loss) * least_lse(x, targets)[:, None]
+    plain = targets.dtype.kind == "i" and label_smoothing == 0
+    rest, own = (total - q, q * others) if plain else (total, q)
+    terms = [p * rest, p * abs(rest + z), p * abs(z), least, own, abs(grad)]
+    return loss, grad, np.max(terms, axis=0)
 
 
-def least_size(dtype, weight):
-    return np.finfo(dtype).tiny * (1.0 if weight is None else max(1.0, weight.max()))
+def least_lse(x, targets):
+    """What |lse| counts as at least in the terms of a z-loss."""
+    at = targets if targets.dtype.kind == "i" else x.argmax(axis=1)
+    return np.minimum(1, -testing.log_softmax(x).astype(WIDE)[np.arange(len(x)), at])
+
+
+def least_z_term(x, targets, z_loss):
+    """The size of z lse^2 at least."""
+    lse = abs(testing.logsumexp(x).astype(WIDE))
+    return WIDE(z_loss) * lse * np.maximum(lse, least_lse(x, targets))
+
+
+def least_size(dtype, weight, z_loss=0.0):
+    return np.finfo(dtype).tiny * max(1.0, 2 * z_loss, 0 if weight is None else weight.max())
 
 
 def exact_sums(terms):

@@ -112,6 +112,35 @@ def test_mixed_with_z_loss(scheme, dtype, isa, rng):
         check(x, targets, z_loss=1e-3, **options)
 
 
+@pytest.mark.parametrize("z_loss", [1e-3, 0.1, 0.5])
+def test_z_loss_of_labels(z_loss, dtype, isa, rng):
+    """Where the logsumexp is nearly 0, which a z-loss makes it, and where it cancels the gradient;
+    targets from hopeless to so confident that their losses are smaller than that."""
+    for n in LENGTHS[:: 3 if isa == "scalar" else 1]:
+        x = rows_of(["N(0,1)", "N(0,10)", "uniform +-80", "dominant"] * 5, n, dtype, rng)
+        labels = labels_for(x, rng)
+        labels[::2] = x[::2].argmax(axis=1)
+        lse = rng.choice([0, -0.5 / z_loss, 1, 1e-9], (len(x), 1))
+        check(x, labels, z_loss=z_loss)
+        check((x - fastsoftmax.logsumexp(x)[:, None] + lse).astype(dtype), labels, z_loss=z_loss)
+
+
+def test_weighed_z_loss(dtype, isa, rng):
+    """The z-loss of a sample counts times its weight and not times its class's; 0 times infinity
+    is 0."""
+    x, labels = rng.normal(0, 3, (60, 9)).astype(dtype), rng.integers(9, size=60)
+    weight, sample = rng.uniform(0.5, 2, 9), rng.uniform(0.5, 2, 60)
+    loss, _, _ = mixed_truth(x, labels, weight=weight, z_loss=0.1)
+    got = fastsoftmax.cross_entropy(
+        x, labels, weight=weight, sample_weight=sample, z_loss=0.1, reduction="none"
+    )
+    assert_exact("cross_entropy", got, loss * sample.astype(WIDE))
+    most = np.array([[np.finfo(np.float64).max, 0.0]])
+    for weight in (0.0, 1.0):
+        options = {"sample_weight": [weight], "z_loss": 1, "reduction": "sum"}
+        assert fastsoftmax.cross_entropy(most, [0], **options) == (np.inf if weight else 0)
+
+
 @pytest.mark.parametrize("exponent", [-300, -60, 60, 300])
 @pytest.mark.parametrize("scheme", ["weights", "soft with weights"])
 def test_weights_of_any_unit(scheme, exponent, dtype, isa, rng):

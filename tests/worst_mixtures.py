@@ -1,5 +1,6 @@
 """The search of worst_rows.py for losses in which every class has a coefficient (label smoothing,
-class weights, soft targets), and for the backward ops; and the corpus of what it has found.
+class weights, soft targets) or which have a z-loss, and for the backward ops; and the corpus of
+what it has found.
 
 Beside its logits such a row has a second array of their length: soft targets, or the gradient that
 a backward op takes in, whose "logits" are then the result y. Losses count in their own ULP,
@@ -15,6 +16,7 @@ import worst_rows
 from conftest import BOUNDS, in_units_of
 from mixed_cases import (
     least_size,
+    least_z_term,
     log_softmax_backward_truth,
     mixed_truth,
     softmax_backward_truth,
@@ -24,8 +26,9 @@ import fastsoftmax
 
 CORPUS = Path(__file__).with_name("corpus") / "worst_mixtures.json"
 LABELS, SOFT = ("smoothed_loss", "smoothed_gradient"), ("soft_loss", "soft_gradient")
+Z_LOSS = ("z_loss", "z_loss_gradient")  # of labels and soft targets, smoothed or not
 BACKWARD = ("softmax_backward", "log_softmax_backward")
-OPS = (*LABELS, *SOFT, *BACKWARD)
+OPS = (*LABELS, *SOFT, *Z_LOSS, *BACKWARD)
 LONGEST_PATTERN = 32
 ELEMENTS = 4000
 # Soft targets and weights below these shares of the largest are none: products of the two that are
@@ -38,13 +41,16 @@ class Mixture(worst_rows.Row):
     second: np.ndarray = None  # soft targets, or dy; none with labels
     weight: np.ndarray = None  # of the classes, or none
     smoothing: float = 0.0
+    z_loss: float = 0.0
 
     @property
     def family(self):
-        return LABELS if self.op in LABELS else SOFT if self.op in SOFT else (self.op,)
+        return next(ops for ops in (LABELS, SOFT, Z_LOSS, (self.op,)) if self.op in ops)
 
     def as_json(self):
         entry = {**super().as_json(), "smoothing": float(self.smoothing).hex()}
+        if self.z_loss:
+            entry["z_loss"] = float(self.z_loss).hex()
         for name in ("second", "weight"):
             if getattr(self, name) is not None:
                 entry[name] = worst_rows.hexes(getattr(self, name))
@@ -52,7 +58,7 @@ class Mixture(worst_rows.Row):
 
     @classmethod
     def from_json(cls, entry):
-        extra = {"smoothing": float.fromhex(entry.pop("smoothing"))}
+        extra = {name: float.fromhex(entry.pop(name, "0")) for name in ("smoothing", "z_loss")}
         for name, dtype in (("second", entry["dtype"]), ("weight", "float64")):
             values = entry.pop(name, None)
             if values:
@@ -65,7 +71,8 @@ class Mixture(worst_rows.Row):
         n = self.n
         second = None if self.second is None else np.resize(self.second, n)[None]
         weight = None if self.weight is None else np.resize(self.weight, n)
-        batch = Batch(self.x[None], np.array([self.label]), second, weight, self.smoothing)
+        batch = Batch(self.x[None], np.array([self.label]), second, weight, self.smoothing,
+                      self.z_loss)  # fmt: skip
         return float(errors_of(self.family, batch)[self.op][0])
 
     def same(self, other):
@@ -79,13 +86,14 @@ class Mixture(worst_rows.Row):
 
 @dataclass
 class Batch:
-    """Rows of one length that share weights and smoothing."""
+    """Rows of one length that share weights, smoothing and the factor of a z-loss."""
 
     x: np.ndarray
     labels: np.ndarray
     second: np.ndarray
     weight: np.ndarray
     smoothing: float
+    z_loss: float = 0.0
 
 
 def errors_of(family, batch):
@@ -98,11 +106,13 @@ def errors_of(family, batch):
         got = getattr(fastsoftmax, op)(batch.second, batch.x)
         return {op: in_units_of(got, exact, size).max(axis=1)}
     targets = batch.labels if batch.second is None else batch.second
-    options = {"weight": batch.weight, "label_smoothing": batch.smoothing}
+    options = {"weight": batch.weight, "label_smoothing": batch.smoothing, "z_loss": batch.z_loss}
     exact, gradient, size = mixed_truth(batch.x, targets, **options)
+    exact = np.where(abs(exact) > np.finfo(batch.x.dtype).max, np.inf, exact)
     loss, grad = fastsoftmax.cross_entropy_with_grad(batch.x, targets, reduction="none", **options)
-    least = least_size(batch.x.dtype, batch.weight)
-    errors = (in_units_of(loss, exact, np.maximum(abs(exact), least)),
+    least = least_size(batch.x.dtype, batch.weight, batch.z_loss)
+    z_term = least_z_term(batch.x, targets, batch.z_loss)
+    errors = (in_units_of(loss, exact, np.max([abs(exact), z_term, z_term * 0 + least], axis=0)),
               in_units_of(grad, gradient, np.maximum(size, least)).max(axis=1))  # fmt: skip
     return dict(zip(family, errors, strict=True))
 
@@ -134,6 +144,20 @@ def any_weight(rng, n):
     weight = 10.0 ** (rng.choice([0.3, 1, 3]) * rng.uniform(-1, 1, n))
     weight[rng.random(n) < rng.choice([0, 0.1])] = 0
     return weight if weight.any() else None
+
+
+def any_z_loss(rng):
+    return float(rng.choice([1e-4, 1e-3, 0.1, 0.5, 10 ** rng.uniform(-6, 1)]))
+
+
+def at_lse(rng, x, n, z_loss):
+    """Rows moved so that their logsumexp is where a z-loss is worst: near 0, where it has the
+    fewest digits, at -1 / (2 z), where it cancels the gradient, or anywhere near."""
+    places = [0, 0, -0.5 / z_loss, rng.normal(0, 1), rng.normal(0, 0.5 / z_loss)]
+    lse = np.array([fastsoftmax.logsumexp(row) for row in longer(x, n)])
+    with np.errstate(over="ignore"):
+        moved = x - (lse - rng.choice(places, len(x)))[:, None]
+    return np.where(np.isfinite(moved.max(axis=1))[:, None], moved, x).astype(x.dtype)
 
 
 def soft_targets(rng, n):
@@ -174,7 +198,7 @@ class MixtureSearch(worst_rows.Search):
 
     def round(self, dtype):
         rng = self.rng
-        family = [LABELS, SOFT, *((op,) for op in BACKWARD)][rng.integers(4)]
+        family = [LABELS, SOFT, Z_LOSS, *((op,) for op in BACKWARD)][rng.integers(5)]
         keys = [key for key in self.worst if key[0] in family and key[1] == dtype]
         if keys and rng.random() < 0.7:
             rows = self.worst[keys[rng.integers(len(keys))]]
@@ -191,15 +215,18 @@ class MixtureSearch(worst_rows.Search):
         if family[0] in BACKWARD:
             y = getattr(fastsoftmax, family[0].removesuffix("_backward"))(longer(x, n))
             x = y[:, :width]
-        if family != LABELS:
-            make = soft_targets if family == SOFT else incoming
+        if family not in (LABELS, Z_LOSS) or (family == Z_LOSS and rng.random() < 0.2):
+            make = incoming if family[0] in BACKWARD else soft_targets
             second = np.array([make(rng, width) for _ in range(count)]).astype(dtype)
-        weight, smoothing = None, 0.0
+        weight, smoothing, z_loss = None, 0.0, 0.0
         if family[0] not in BACKWARD:
             weight, smoothing = any_weight(rng, width), any_smoothing(rng)
+        if family == Z_LOSS:
+            z_loss, smoothing = any_z_loss(rng), rng.choice([0, 0, smoothing])
+            x = at_lse(rng, x, n, z_loss) if rng.random() < 0.7 else x
         labels = rng.integers(n, size=count)
         labels[::3] = longer(x, n).argmax(axis=1)[::3]
-        self.take(family, dtype, n, (x, second, weight), labels, smoothing)
+        self.take(family, dtype, n, (x, second, weight), labels, (smoothing, z_loss))
 
     def breed(self, family, dtype, parent, count):
         rng, second, weight = self.rng, None, parent.weight
@@ -210,7 +237,7 @@ class MixtureSearch(worst_rows.Search):
         x[::3] = parent.pattern
         if parent.second is not None:
             second = moved(rng, parent.second, count)
-            second = abs(second) if family == SOFT else second
+            second = second if family[0] in BACKWARD else abs(second)
         if weight is not None and rng.random() < 0.5:
             weight = abs(moved(rng, weight, 1)[0])
         smoothing = parent.smoothing
@@ -218,18 +245,20 @@ class MixtureSearch(worst_rows.Search):
             smoothing = min(1.0, smoothing * rng.choice([0.5, 0.999, 1.001, 2]))
         labels = np.full(count, parent.label)
         labels[1::3] = rng.integers(parent.n, size=count)[1::3]
-        self.take(family, dtype, parent.n, (x, second, weight), labels, smoothing)
+        z_loss = parent.z_loss * rng.choice([1, 1, 1, 0.5, 0.999, 1.001, 2])
+        self.take(family, dtype, parent.n, (x, second, weight), labels, (smoothing, z_loss))
 
-    def take(self, family, dtype, n, patterns, labels, smoothing):
-        """Measures patterns of logits, second arrays and weights, and keeps the worst."""
+    def take(self, family, dtype, n, patterns, labels, factors):
+        """Measures patterns of logits, second arrays and weights, and keeps the worst. factors:
+        smoothing and z-loss."""
         x, second, weight = patterns
-        if family == SOFT:
+        if family[0] not in BACKWARD and second is not None:
             second = np.where(second < LEAST_TARGET, 0, second).astype(dtype)
         if weight is not None:
             weight = np.where(weight < LEAST_WEIGHT * weight.max(), 0, weight)
         self.rows += len(x)
         batch = Batch(longer(x, n), labels, None if second is None else longer(second, n),
-                      None if weight is None else np.resize(weight, n), smoothing)  # fmt: skip
+                      None if weight is None else np.resize(weight, n), *factors)  # fmt: skip
         with np.errstate(all="ignore"):
             found = errors_of(family, batch)
         for op, errors in found.items():
@@ -237,4 +266,4 @@ class MixtureSearch(worst_rows.Search):
                 own = None if second is None else second[k].copy()
                 self._take(Mixture(op, dtype, float(errors[k]), n, int(labels[k]), x[k].copy(),
                                    self.unfused and dtype == "float64", own, weight,
-                                   smoothing))  # fmt: skip
+                                   *factors))  # fmt: skip

@@ -8,7 +8,7 @@ typedef struct {
     real target[V_LANES], logit[V_LANES];
     d_t wide_logit[D_PARTS];
     double factor[V_LANES], z_factor[V_LANES];
-    double loss[V_LANES], lse[V_LANES];
+    double loss[V_LANES], z_term[V_LANES];
     real at_target[V_LANES]; /* of the gradient */
     real high[V_LANES], low[V_LANES], lift[2][V_LANES];
     int counted[V_LANES], all_counted;
@@ -173,11 +173,22 @@ FS_INLINE d_wide loss_of_targets(const cols_target *t, d_t x_t)
                      loss.low);
 }
 
-FS_INLINE d_t lse_of_targets(const cols_target *t)
+/* As lse_of(). */
+FS_SHARED d_wide lse_of_targets(const cols_target *t, d_wide loss, d_t x_t)
 {
-    const d_t e = d_sub(d_sub(t->K, t->d), d_set1(HEADROOM));
-    const d_t log = FS_F64 ? d_log_wide(t->sum, e).high : d_log_scaled(t->sum.high, e);
-    return d_select(d_eq(t->sum.high, t->sum.high), d_add(t->shift, log), d_set1(NAN));
+    const d_t e = d_sub(d_sub(t->K, t->d), d_set1(HEADROOM)), zero = d_set1(0.0);
+    const d_wide log = FS_F64 ? d_log_wide(t->sum, e)
+                              : d_wide_of(d_log_scaled(t->sum.high, e), zero);
+    const d_mask near = d_lt(loss.high, d_set1(1.0)), ordered = d_eq(t->sum.high, t->sum.high);
+    const d_wide part = {d_select(near, loss.high, log.high), d_select(near, loss.low, log.low)};
+    const d_wide lse = d_end_add(d_wide_of(d_select(near, x_t, t->shift), zero), part);
+    return d_wide_of(d_select(ordered, lse.high, d_set1(NAN)), d_select(ordered, lse.low, zero));
+}
+
+/* z lse^2 */
+FS_INLINE d_wide z_squares(double z_loss, d_wide lse)
+{
+    return d_end_mul(d_end_mul(d_wide_of(d_set1(z_loss), d_set1(0.0)), lse), lse);
 }
 
 /* The factor as two reals, small ones times a power of two that the terms make up for: as
@@ -211,8 +222,23 @@ FS_INLINE d_t own_share(const cols_target *t, d_wide factor)
     return d_scale(d_add(own.high, own.low), t->d);
 }
 
+/* As add_z_loss(). */
+FS_SHARED d_t add_z_losses(const cols_target *t, d_t factor, d_t z_factor, double z_loss,
+                           d_wide lse, d_wide *with_z)
+{
+    const d_t zero = d_set1(0.0);
+    const d_wide f = d_wide_of(factor, zero), twice = d_wide_of(d_set1(2.0 * z_loss), zero);
+    const d_wide z = d_end_mul(d_end_mul(twice, lse), d_wide_of(z_factor, zero));
+    const d_wide inverse = d_end_quotient(d_set1(1.0), t->sum), p = d_end_mul(t->own, inverse);
+    const d_wide lost = d_end_mul(d_end_mul(t->rest, inverse), f);
+    const d_wide own = {d_scale(lost.high, t->d), d_mul(lost.low, d_power(t->d))};
+    *with_z = d_end_mul(d_end_add(f, z), inverse);
+    return d_add(d_wide_value(d_end_add(d_end_mul(p, z), d_wide_minus(own))), zero);
+}
+
 /* The factor of a group's gradient and what stands at its targets: as grad_row(). */
-FS_INLINE void grad_factors(const cols_target *t, const d_t *lse, double z_loss, cols_group *group)
+FS_INLINE void grad_factors(const cols_target *t, const d_wide *lse, double z_loss,
+                            cols_group *group)
 {
     d_wide factor[D_PARTS];
     d_t d[D_PARTS], at_target[D_PARTS];
@@ -221,13 +247,9 @@ FS_INLINE void grad_factors(const cols_target *t, const d_t *lse, double z_loss,
         factor[p] = d_end_quotient(f, t[p].sum);
         d[p] = t[p].d;
         at_target[p] = d_sub(d_set1(0.0), own_share(&t[p], factor[p]));
-        if (z_loss != 0.0) {
-            const d_t z = d_mul(d_mul(d_set1(2.0 * z_loss), lse[p]),
-                                d_load(group->z_factor + p * D_LANES));
-            const d_t share = d_div(t[p].own.high, t[p].sum.high);
-            factor[p] = d_end_quotient(d_add(f, z), t[p].sum);
-            at_target[p] = d_add(at_target[p], d_mul(z, share));
-        }
+        if (z_loss != 0.0)
+            at_target[p] = add_z_losses(&t[p], f, d_load(group->z_factor + p * D_LANES), z_loss,
+                                        lse[p], &factor[p]);
     }
     v_store(group->at_target, v_narrow(at_target));
     store_factor(factor, d, group);
@@ -236,12 +258,16 @@ FS_INLINE void grad_factors(const cols_target *t, const d_t *lse, double z_loss,
 FS_ONCE void finish_group(const cols_state *state, double z_loss, int grad, cols_group *group)
 {
     cols_target target[D_PARTS];
-    d_t lse[D_PARTS];
+    d_wide lse[D_PARTS];
     for (int p = 0; p < D_PARTS; p++) {
         target[p] = split_targets(state, group, p, grad || z_loss != 0.0);
-        d_store(group->loss + p * D_LANES, loss_of_targets(&target[p], group->wide_logit[p]).high);
-        lse[p] = z_loss != 0.0 ? lse_of_targets(&target[p]) : d_set1(0.0);
-        d_store(group->lse + p * D_LANES, lse[p]);
+        const d_wide loss = loss_of_targets(&target[p], group->wide_logit[p]);
+        d_store(group->loss + p * D_LANES, loss.high);
+        lse[p] = loss;
+        if (z_loss == 0.0)
+            continue;
+        lse[p] = lse_of_targets(&target[p], loss, group->wide_logit[p]);
+        d_store(group->z_term + p * D_LANES, d_wide_value(z_squares(z_loss, lse[p])));
     }
     if (grad)
         grad_factors(target, lse, z_loss, group);
@@ -278,7 +304,7 @@ FS_INLINE void write_gradient(real *tile, int64_t n, const cols_group *group)
 FS_ONCE void take_losses(const fs_rows *rows, const tile_map *map, int64_t g, const cols_group *group)
 {
     const int64_t lanes = rows_of_group(rows, map, g), fold = map->fold;
-    double *value = rows->value + first_row(map, g), *lse = rows->lse + first_row(map, g);
+    double *value = rows->value + first_row(map, g), *z_term = rows->z_term + first_row(map, g);
     for (int l = 0; group->all_counted && l < V_LANES; l++)
         value[l * fold] = group->loss[l];
     const int64_t some = group->all_counted ? 0 : lanes, z_lanes = rows->z_loss != 0.0 ? lanes : 0;
@@ -287,7 +313,7 @@ FS_ONCE void take_losses(const fs_rows *rows, const tile_map *map, int64_t g, co
         value[l * fold] = group->counted[l] ? group->loss[l] : 0.0;
     FS_ROLLED
     for (int64_t l = 0; l < z_lanes; l++)
-        lse[l * fold] = group->counted[l] ? group->lse[l] : 0.0;
+        z_term[l * fold] = group->counted[l] ? group->z_term[l] : 0.0;
 }
 
 /* Step by step for all groups, as in cols_softmax.inc.h. grad is asked once a group: the sweeps

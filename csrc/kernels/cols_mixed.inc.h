@@ -184,8 +184,7 @@ FS_INLINE void sum_classes(const mixed_call *call, const cols_classes *a, mixed_
 
 typedef struct {
     cols_target target;
-    d_wide total;
-    d_t z;
+    d_wide total, z;
 } cols_mixed_row;
 
 FS_INLINE d_wide total_of(const mixed_call *call, const mixed_group *group, int p)
@@ -198,8 +197,8 @@ FS_INLINE d_wide total_of(const mixed_call *call, const mixed_group *group, int 
 }
 
 /* The loss as in mix_by_largest(), without its z-loss. */
-FS_SHARED d_t loss_by_largest(const mixed_call *call, const mixed_group *group, d_wide total,
-                              d_wide distance, int p)
+FS_SHARED d_wide loss_by_largest(const mixed_call *call, const mixed_group *group, d_wide total,
+                                 d_wide distance, int p)
 {
     const d_wide slope = d_wide_set1(call->q.slope), base = d_wide_set1(call->q.base);
     const d_t scale = d_set1(call->scale);
@@ -217,22 +216,23 @@ FS_SHARED d_t loss_by_largest(const mixed_call *call, const mixed_group *group, 
         gaps.low = d_select(none, gaps.low, sum.low);
     }
     const d_wide above = d_end_mul(d_wide_scale(total, scale), distance);
-    return d_wide_value(d_end_add(above, d_wide_scale(gaps, scale)));
+    return d_end_add(above, d_wide_scale(gaps, scale));
 }
 
 /* The loss, without its z-loss; of hard targets as in mix_by_target(). */
-FS_INLINE d_t loss_of_mixture(const mixed_call *call, const mixed_group *group, d_wide total,
-                              d_wide distance, int p)
+FS_INLINE d_wide loss_of_mixture(const mixed_call *call, const mixed_group *group, d_wide total,
+                                 d_wide distance, int p)
 {
     if (call->soft)
         return loss_by_largest(call, group, total, distance, p);
     const d_wide gaps = d_end_mul(d_wide_set1(call->q.base), group->sums.U[p]);
     const d_wide sum = d_end_add(d_end_mul(total, distance), gaps);
-    const d_t loss = d_mul(d_wide_value(sum), d_set1(call->scale));
+    const d_wide loss = d_wide_scale(sum, d_set1(call->scale));
     if (!group->by_largest.some)
         return loss;
     const d_mask here = d_lt(d_set1(0.0), d_load(group->by_largest.here + p * D_LANES));
-    return d_select(here, loss_by_largest(call, group, total, distance, p), loss);
+    const d_wide other = loss_by_largest(call, group, total, distance, p);
+    return d_wide_of(d_select(here, other.high, loss.high), d_select(here, other.low, loss.low));
 }
 
 FS_INLINE void finish_row(const mixed_call *call, const cols_state *state, mixed_group *group,
@@ -241,12 +241,13 @@ FS_INLINE void finish_row(const mixed_call *call, const cols_state *state, mixed
     row->target = split_targets(state, &group->at, p, call->grad || call->z_loss != 0.0);
     row->total = total_of(call, group, p);
     const d_wide distance = loss_of_targets(&row->target, group->at.wide_logit[p]);
-    d_t loss = loss_of_mixture(call, group, row->total, distance, p);
-    row->z = d_set1(0.0);
+    d_wide loss = loss_of_mixture(call, group, row->total, distance, p);
+    row->z = d_wide_of(d_set1(0.0), d_set1(0.0));
     if (call->z_loss != 0.0) {
-        const d_t lse = lse_of_targets(&row->target);
-        loss = d_fma(d_mul(d_set1(call->z_loss), lse), lse, loss);
-        row->z = d_div(d_mul(d_set1(2.0 * call->z_loss), lse), d_set1(call->scale));
+        const d_wide lse = lse_of_targets(&row->target, distance, group->at.wide_logit[p]);
+        const d_wide twice = d_wide_of(d_set1(2.0 * call->z_loss), d_set1(0.0));
+        loss = d_end_add(loss, z_squares(call->z_loss, lse));
+        row->z = d_wide_scale(d_end_mul(twice, lse), d_set1(1.0 / call->scale));
     }
-    d_store(group->at.loss + p * D_LANES, loss);
+    d_store(group->at.loss + p * D_LANES, d_wide_value(loss));
 }

@@ -5,11 +5,11 @@
 FS_SHARED d_t gradient_of_class(const cols_mixed_row *row, d_wide q, d_wide share, d_wide others)
 {
     if (!FS_F64) { /* float64 is wide enough */
-        const d_t rest = d_add(d_sub(row->total.high, q.high), row->z);
+        const d_t rest = d_add(d_sub(row->total.high, q.high), row->z.high);
         return d_sub(d_mul(share.high, rest), d_mul(q.high, others.high));
     }
-    const d_wide z = {row->z, d_set1(0.0)}, lost = d_wide_mul(q, others);
-    const d_wide rest = d_wide_add(d_wide_add(row->total, d_wide_minus(q)), z);
+    const d_wide lost = d_wide_mul(q, others);
+    const d_wide rest = d_wide_add(d_wide_add(row->total, d_wide_minus(q)), row->z);
     return d_wide_value(d_wide_add(d_wide_mul(share, rest), d_wide_minus(lost)));
 }
 
@@ -86,7 +86,7 @@ FS_INLINE void gradient_factors(const mixed_call *call, const cols_mixed_row *ro
     for (int p = 0; p < D_PARTS; p++) {
         const cols_target *t = &row[p].target;
         f[p] = d_load(group->at.factor + p * D_LANES);
-        const d_wide total = d_end_add(row[p].total, d_wide_of(row[p].z, zero));
+        const d_wide total = d_end_add(row[p].total, row[p].z);
         factor[p] = d_wide_ratio(d_end_mul(d_wide_of(f[p], zero), total), t->sum);
         const d_wide folded = d_wide_scale(factor[p], d_power(t->d)); /* as whole_factor() */
         const d_mask fits = d_lt(least, d_max(folded.high, d_negative(folded.high)));

@@ -9,7 +9,7 @@
 
 typedef struct {
     double loss, loss_low; /* float32: without a low part */
-    double lse, p; /* logsumexp and the target's probability: only where there is a z-loss */
+    wide lse; /* logsumexp: only where there is a z-loss; float32: likewise */
     wide rest; /* sum over the others, times 2^(HEADROOM - K) */
     full_sum all;
 } target_terms;
@@ -69,40 +69,55 @@ FS_INLINE wide loss_of_terms(const target_terms *terms, int64_t K, real x_t,
     return wide_of(terms->rest.high != terms->rest.high ? NAN : INFINITY, 0.0);
 }
 
-/* log of the sum of a row that has a z-loss. */
-FS_SHARED double lse_of(const full_sum *all, int64_t K, real shift)
+/* logsumexp of a row that has a z-loss. The log of the sum is as far off as the sum is, however
+ * small it is itself; where the loss is small, the target's logit and the loss have its digits. */
+FS_INLINE wide lse_of(const full_sum *all, int64_t K, real shift, real x_t, wide loss)
 {
+    const int64_t e = K - all->d - HEADROOM;
+    if (loss.high < 1.0)
+        return end_add(wide_of((double)x_t, 0.0), loss);
     if (all->sum.high != all->sum.high)
-        return NAN;
-    if (!FS_F64)
-        return (double)shift + one_log_scaled(all->sum.high, (double)(K - all->d - HEADROOM));
-    return (double)shift + log_wide(all->sum, K - all->d - HEADROOM).high;
+        return wide_of(NAN, 0.0);
+    return end_add(wide_of((double)shift, 0.0),
+                   FS_F64 ? log_wide(all->sum, e)
+                          : wide_of(one_log_scaled(all->sum.high, (double)e), 0.0));
 }
 
-/* What its target makes of a row's state, save for the loss. */
-FS_INLINE target_terms terms_of_target(const row_state *state, real x_t, const target_exp *e,
-                                       real shift, double z_loss)
+/* z lse^2 */
+FS_INLINE wide z_square(double z_loss, wide lse)
 {
-    target_terms terms = split_target(state, x_t, e);
-    if (z_loss != 0.0) {
-        terms.lse = lse_of(&terms.all, state->K, shift);
-        terms.p = pivot_term(&e->own, state->K - terms.all.d).high / terms.all.sum.high;
-    }
-    return terms;
+    return end_mul(end_mul(wide_of(z_loss, 0.0), lse), lse);
 }
 
-FS_INLINE void end_target(const row_state *state, real x_t, const target_exp *e, real shift,
+/* The loss, and what a z-loss needs, of terms that split_target() has made. */
+FS_SHARED void end_target(const row_state *state, real x_t, const target_exp *e, real shift,
                           double z_loss, target_terms *terms)
 {
-    *terms = terms_of_target(state, x_t, e, shift, z_loss);
     const wide loss = loss_of_terms(terms, state->K, x_t, e);
     terms->loss = loss.high;
     terms->loss_low = loss.low;
+    if (z_loss != 0.0)
+        terms->lse = lse_of(&terms->all, state->K, shift, x_t, loss);
+}
+
+/* What a z-loss makes of row i's factor and of what stands at its target. */
+FS_SHARED void add_z_loss(const fs_rows *rows, int64_t i, const row_state *state,
+                          const target_terms *terms, const target_exp *e, swept_row *row)
+{
+    const wide inverse = end_quotient(1.0, terms->all.sum), f = wide_of(rows->factor[i], 0.0);
+    const wide z = end_mul(end_mul(wide_of(2.0 * rows->z_loss, 0.0), terms->lse),
+                           wide_of(rows->z_factor[i], 0.0));
+    const wide lost = end_mul(end_mul(terms->rest, inverse), f);
+    const wide own = wide_of(scale_by_power(lost.high, terms->all.d),
+                             lost.low * power_of_two(terms->all.d));
+    const wide p = end_mul(pivot_term(&e->own, state->K - terms->all.d), inverse);
+    row->at_target = (real)(wide_value(end_add(end_mul(p, z), wide_minus(own))) + 0.0);
+    row->factor = split_factor(end_mul(end_add(f, z), inverse), terms->all.d);
 }
 
 /* The factor of row i's gradient, and what stands at its target. */
 FS_INLINE void end_gradient(const fs_rows *rows, int64_t i, const row_state *state,
-                            const target_terms *terms, swept_row *row)
+                            const target_terms *terms, const target_exp *e, swept_row *row)
 {
     const wide factor = end_quotient(rows->factor[i], terms->all.sum);
     double own;
@@ -114,11 +129,7 @@ FS_INLINE void end_gradient(const fs_rows *rows, int64_t i, const row_state *sta
     }
     row->K = state->K;
     row->factor = split_factor(factor, terms->all.d);
-    if (rows->z_loss != 0.0) {
-        const double z = 2.0 * rows->z_loss * terms->lse * rows->z_factor[i];
-        const wide with_z = end_quotient(rows->factor[i] + z, terms->all.sum);
-        row->factor = split_factor(with_z, terms->all.d);
-        own += z * terms->p;
-    }
     row->at_target = (real)own;
+    if (rows->z_loss != 0.0)
+        add_z_loss(rows, i, state, terms, e, row);
 }

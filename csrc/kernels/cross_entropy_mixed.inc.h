@@ -23,7 +23,7 @@
 typedef struct {
     double loss;
     wide total;    /* A over weight_scale */
-    double z;     /* 2 z lse over weight_scale: joins A in the gradient */
+    wide z;        /* 2 z lse over weight_scale: joins A in the gradient */
     int64_t pivot; /* the class left out of the sum `rest` */
     wide p, one_minus_p; /* of that class; the second from the sum of the others: exact where small */
     row_state state;
@@ -35,17 +35,6 @@ FS_INLINE double class_weight(const coefficients *q, int64_t c)
 {
     const double low = q->weight_low ? (double)q->weight_low[c] : 0.0;
     return q->weight ? (double)q->weight[c] + low : 1.0;
-}
-
-/* The few numbers that a row ends in: float32 has no use for two of each. */
-FS_INLINE wide end_mul(wide a, wide b)
-{
-    return FS_F64 ? wide_mul(a, b) : wide_of(a.high * b.high, 0.0);
-}
-
-FS_INLINE wide end_add(wide a, wide b)
-{
-    return FS_F64 ? wide_add(a, b) : wide_of(a.high + b.high, 0.0);
 }
 
 FS_INLINE wide share_of(wide part, wide sum)
@@ -60,21 +49,22 @@ FS_INLINE wide sum_of_coefficients(const fs_rows *rows, const coefficients *q, w
                     wide_mul(q->base, wide_of(rows->weight_total, 0.0)));
 }
 
-FS_INLINE void end_mixed(const fs_rows *rows, mixed_row *row, double loss, double lse)
+FS_SHARED void end_mixed(const fs_rows *rows, mixed_row *row, wide loss, wide lse)
 {
-    row->loss = loss;
-    row->z = 0.0;
-    if (rows->z_loss == 0.0)
-        return;
-    row->loss = fma(rows->z_loss * lse, lse, row->loss);
-    row->z = 2.0 * rows->z_loss * lse / rows->weight_scale;
+    row->z = wide_of(0.0, 0.0);
+    if (rows->z_loss != 0.0) {
+        loss = end_add(loss, z_square(rows->z_loss, lse));
+        row->z = wide_scale(end_mul(wide_of(2.0 * rows->z_loss, 0.0), lse),
+                            1.0 / rows->weight_scale);
+    }
+    row->loss = wide_value(loss);
 }
 
 /* The row's sums and shares, from its state and the exponential of its pivot. */
 FS_SHARED target_terms end_pivot(const fs_rows *rows, real x, const target_exp *e, real shift,
                                  mixed_row *row)
 {
-    target_terms terms;
+    target_terms terms = split_target(&row->state, x, e);
     end_target(&row->state, x, e, shift, rows->z_loss, &terms);
     row->rest = terms.rest;
     row->all = terms.all;
@@ -101,10 +91,10 @@ FS_INLINE int mix_by_target(const fs_rows *rows, const real *x, int64_t t, const
                                     : sum_gaps(x, rows->n, x[t], q->weight);
     const target_terms terms = end_pivot(rows, x[t], &e, plan->shift, row);
     row->total = sum_of_coefficients(rows, q, wide_of(class_weight(q, t), 0.0));
-    const double loss = wide_value(end_add(
-        end_mul(row->total, wide_of(terms.loss, terms.loss_low)), end_mul(q->base, gaps)));
-    end_mixed(rows, row, loss * rows->weight_scale, terms.lse);
-    return loss - loss == 0;
+    const wide loss = end_add(end_mul(row->total, wide_of(terms.loss, terms.loss_low)),
+                              end_mul(q->base, gaps));
+    end_mixed(rows, row, wide_scale(loss, rows->weight_scale), terms.lse);
+    return loss.high - loss.high == 0;
 }
 
 /* sum_c q_c gap_c relative to the maximum, and T. own: the hard target's own share of A, or 0.
@@ -151,7 +141,7 @@ FS_INLINE void mix_by_largest(const fs_rows *rows, const real *x, int64_t t, con
     row->total = sum_of_coefficients(rows, q, targets);
     const wide above = end_mul(wide_scale(row->total, rows->weight_scale),
                                wide_of(terms.loss, terms.loss_low));
-    end_mixed(rows, row, wide_value(end_add(above, gaps)), terms.lse);
+    end_mixed(rows, row, end_add(above, gaps), terms.lse);
     if (terms.rest.high != terms.rest.high) /* NaN shows, whatever its coefficient */
         row->loss = NAN;
 }
@@ -321,8 +311,8 @@ FS_INLINE wide class_coefficient(const coefficients *q, int64_t c, double target
 FS_INLINE double class_gradient(const mixed_row *row, wide q_c, wide p, wide one_minus_p)
 {
     if (!FS_F64) /* float64 is wide enough */
-        return p.high * ((row->total.high - q_c.high) + row->z) - q_c.high * one_minus_p.high;
-    const wide others = wide_add(wide_add(row->total, wide_minus(q_c)), wide_of(row->z, 0.0));
+        return p.high * ((row->total.high - q_c.high) + row->z.high) - q_c.high * one_minus_p.high;
+    const wide others = wide_add(wide_add(row->total, wide_minus(q_c)), row->z);
     return wide_value(wide_add(wide_mul(p, others), wide_minus(wide_mul(q_c, one_minus_p))));
 }
 
@@ -373,7 +363,7 @@ FS_INLINE mixed_swept mixed_grad_row(const fs_rows *rows, int64_t i, late_rows *
     s.slope_low = (real)(fma(f, q.slope.high, -(double)s.slope) + f * q.slope.low);
     s.base_low = (real)(fma(f, q.base.high, -(double)s.base) + f * q.base.low);
     s.row.K = row.state.K;
-    const wide total = end_mul(wide_of(f, 0.0), end_add(row.total, wide_of(row.z, 0.0)));
+    const wide total = end_mul(wide_of(f, 0.0), end_add(row.total, row.z));
     s.row.factor = whole_factor(wide_ratio(total, row.all.sum), row.all.d);
     s.pivot = row.pivot;
     s.at_pivot = (real)(f * pivot_gradient(&row, &q, at_target) + 0.0);

@@ -27,7 +27,7 @@ typedef struct fs_rows {
     const double *z_factor; /* multiplies the gradient of a row's z-loss */
     double one_factor; /* these, where they are the same for all rows that count; or 0 */
     double *value;         /* a row's logsumexp or loss, in nats */
-    double *lse;           /* a row's logsumexp beside its loss, where z_loss is not 0 */
+    double *z_term;        /* what its z-loss adds to a row's loss, where z_loss is not 0 */
     const void *class_weight; /* one a class over weight_scale, or 0 */
     const void *class_weight_low; /* what float32 has lost of them, or 0 */
     double weight_total;       /* their sum: n without */

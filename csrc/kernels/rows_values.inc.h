@@ -42,16 +42,19 @@ FS_INLINE void logsumexps_of(const rows_aside *aside, double *value)
         d_store(value + p * D_LANES, cols_plus_ratio(max[p], cols_log_ratio(&state, p)));
 }
 
-FS_INLINE void losses_of(const rows_aside *aside, int with_lse, double *loss, double *lse)
+FS_INLINE void losses_of(const rows_aside *aside, double z_loss, double *loss, double *z_term)
 {
     const cols_state state = state_of_rows(aside);
     cols_group group;
     v_widen(v_load(aside->logit), group.wide_logit);
     for (int p = 0; p < D_PARTS; p++) {
-        const cols_target t = split_targets(&state, &group, p, with_lse);
-        d_store(loss + p * D_LANES, loss_of_targets(&t, group.wide_logit[p]).high);
-        if (with_lse)
-            d_store(lse + p * D_LANES, lse_of_targets(&t));
+        const d_t x_t = group.wide_logit[p];
+        const cols_target t = split_targets(&state, &group, p, z_loss != 0.0);
+        const d_wide own = loss_of_targets(&t, x_t);
+        d_store(loss + p * D_LANES, own.high);
+        if (z_loss != 0.0)
+            d_store(z_term + p * D_LANES,
+                    d_wide_value(z_squares(z_loss, lse_of_targets(&t, own, x_t))));
     }
 }
 #else
@@ -68,14 +71,14 @@ FS_INLINE void logsumexps_of(const rows_aside *aside, double *value)
     *value = plus_ratio((double)state.max, log_ratio(&state, aside->shift[0]));
 }
 
-FS_INLINE void losses_of(const rows_aside *aside, int with_lse, double *loss, double *lse)
+FS_INLINE void losses_of(const rows_aside *aside, double z_loss, double *loss, double *z_term)
 {
     const row_state state = state_of_row(aside);
     const target_exp e = exp_of_target(aside->logit[0], aside->shift[0]);
-    target_terms terms;
-    end_target(&state, aside->logit[0], &e, aside->shift[0], with_lse, &terms);
+    target_terms terms = split_target(&state, aside->logit[0], &e);
+    end_target(&state, aside->logit[0], &e, aside->shift[0], z_loss, &terms);
     *loss = terms.loss;
-    *lse = terms.lse;
+    *z_term = wide_value(z_square(z_loss, terms.lse));
 }
 #endif
 
@@ -112,13 +115,13 @@ static void logsumexp_rows(const fs_rows *rows)
 
 FS_SHARED void finish_losses(const fs_rows *rows, rows_aside *aside)
 {
-    double loss[V_LANES], lse[V_LANES] = {0};
+    double loss[V_LANES], z_term[V_LANES] = {0};
     if (aside->count == 0)
         return;
-    losses_of(aside, rows->z_loss != 0.0, loss, lse);
+    losses_of(aside, rows->z_loss, loss, z_term);
     for (int64_t l = 0; l < aside->count; l++) {
         rows->value[aside->row[l]] = loss[l];
-        rows->lse[aside->row[l]] = lse[l];
+        rows->z_term[aside->row[l]] = z_term[l];
     }
     aside->count = 0;
 }
@@ -142,7 +145,7 @@ static void cross_entropy_rows(const fs_rows *rows)
         sweep_plan plan = plan_for(PIVOT_INDEX, rows->target[i]);
         plan.known = &own;
         next = extremes_of_row(rows, i + 1, PIVOT_INDEX);
-        rows->value[i] = rows->lse[i] = 0.0;
+        rows->value[i] = rows->z_term[i] = 0.0;
         if (plan.index < 0) /* not counted */
             continue;
         const row_state state = sweep_row(rows, x, &plan);
@@ -157,7 +160,7 @@ FS_INLINE swept_row grad_row(const fs_rows *rows, int64_t i, const extremes *own
 {
     late_row before = late_row_of(last);
     swept_row row = begin_row(rows, i, late);
-    rows->value[i] = rows->lse[i] = 0.0;
+    rows->value[i] = rows->z_term[i] = 0.0;
     row.target = rows->target[i];
     if (row.target < 0) {
         write_zeros(rows, row.y);
@@ -173,8 +176,10 @@ FS_INLINE swept_row grad_row(const fs_rows *rows, int64_t i, const extremes *own
     if (row.plan.shift != 0)
         e = exp_of_target(x_t, row.plan.shift);
     last->written = before.written;
-    const target_terms terms = terms_of_target(&state, x_t, &e, row.plan.shift, rows->z_loss);
-    end_gradient(rows, i, &state, &terms, &row);
+    target_terms terms = split_target(&state, x_t, &e);
+    if (rows->z_loss != 0.0)
+        end_target(&state, x_t, &e, row.plan.shift, rows->z_loss, &terms);
+    end_gradient(rows, i, &state, &terms, &e, &row);
     put_loss_aside(rows, aside, i, &state, row.plan.shift, x_t);
     return row;
 }

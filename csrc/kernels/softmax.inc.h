@@ -1,9 +1,19 @@
 /* softmax(x)_j = e^(x_j) / sum_i e^(x_i) */
 
-/* Float32 has no use for a quotient wider than float64. */
+/* The few numbers that a row ends in: float32 has no use for any wider than float64. */
 FS_INLINE wide end_quotient(double a, wide b)
 {
     return FS_F64 ? wide_quotient(a, b) : wide_of(a / b.high, 0.0);
+}
+
+FS_INLINE wide end_mul(wide a, wide b)
+{
+    return FS_F64 ? wide_mul(a, b) : wide_of(a.high * b.high, 0.0);
+}
+
+FS_INLINE wide end_add(wide a, wide b)
+{
+    return FS_F64 ? wide_add(a, b) : wide_of(a.high + b.high, 0.0);
 }
 
 FS_INLINE void end_softmax_row(const row_state *state, swept_row *row)

@@ -319,7 +319,9 @@ def cross_entropy(logits, targets, *, axis=-1, weight=None, sample_weight=None, 
     -----
     The loss of a sample is within 2 ULP in float32 and 4 in float64, a mean or sum of unweighted
     ones within 1 and 2. The last figure is what has been observed with a margin; 2.06 is what the
-    error analysis proves.
+    error analysis proves. A z-loss keeps these bounds for `z_loss` up to half of the coefficients
+    of l together: 0.5 for a label without weights. The logsumexp of a larger one may have no digits
+    where it is nearly 0.
 
     Examples
     --------
@@ -367,6 +369,12 @@ def cross_entropy_with_grad(logits, targets, *, axis=-1, weight=None, sample_wei
     grad : ndarray
         Gradient of that loss; with reduction "none", of the sum of the losses. Exactly 0 for
         ignored samples, and everywhere if the divisor of the mean is 0.
+
+    Notes
+    -----
+    For labels without options the gradient is within 2.5 ULP in float32 and 4 in float64, at the
+    target too, where it is minus the sum of the other probabilities. With options these are ULP of
+    the largest of the terms whose sum it is; of a z-loss as `cross_entropy` has it.
 
     Examples
     --------
