@@ -33,8 +33,8 @@ FS_INLINE v_t without_lane(v_t a, int64_t lane)
 
 /* A block that is shorter than a group: zeros stand where there is no element and where the pivot
  * is. */
-FS_SHARED void short_block(const real *x, int64_t n, int64_t pivot, real shift,
-                           const exp_scale *scale, real *out, term_sums *columns)
+FS_ONCE void short_block(const real *x, int64_t n, int64_t pivot, real shift,
+                         const exp_scale *scale, real *out, term_sums *columns)
 {
     const v_t shifts = v_set1(shift), none = v_set1((real)-INFINITY);
     for (int q = 0; q < VECTORS; q++)
@@ -95,7 +95,7 @@ FS_INLINE v_t times_factor(v_t term, v_t high, v_t low)
     return v_fma(term, high, v_mul(term, low));
 }
 
-/* The row before, whose results are written beside the exponentials of this one: loads and stores,
+/* A row before, whose results are written beside the exponentials of this one: loads and stores,
  * and two operations a vector, in a loop that waits for its arithmetic. (AVX-512: 6 to 13% less for
  * softmax and gradients, 15% for log_softmax, of rows of one block that lie in the second-level
  * cache. Before groups were begun ahead it gave nothing.) */
@@ -114,16 +114,30 @@ FS_INLINE v_t minus_logsumexp(v_t x, v_t high, v_t low)
     return v_add(v_add(x, high), low);
 }
 
+FS_INLINE v_t late_result(late_kind kind, v_t t, v_t high, v_t low)
+{
+    return kind == LATE_LOGS ? minus_logsumexp(t, high, low) : times_factor(t, high, low);
+}
+
 FS_INLINE void write_late_group(late_kind kind, const late_row *late, int64_t j, odd_groups *odd)
 {
     const v_t high = v_set1(late->high), low = v_set1(late->low);
     const real *from = j == odd->last ? odd->at_end : late->from + j;
     real *to = j == odd->last ? odd->unused : late->y + j;
-    for (int i = 0; i < GROUP; i += V_LANES) {
-        const v_t t = v_load(from + i);
-        v_store(to + i, kind == LATE_LOGS ? minus_logsumexp(t, high, low)
-                                          : times_factor(t, high, low));
-    }
+    for (int i = 0; i < GROUP; i += V_LANES)
+        v_store(to + i, late_result(kind, v_load(from + i), high, low));
+}
+
+/* What of a row of n has not been written: its end, which is no whole group. */
+FS_INLINE void write_late_end(late_kind kind, const late_row *late, int64_t n)
+{
+    const v_t high = v_set1(late->high), low = v_set1(late->low), zero = v_set1(0);
+    int64_t j = late->written;
+    for (; j + V_LANES <= n; j += V_LANES)
+        v_store(late->y + j, late_result(kind, v_load(late->from + j), high, low));
+    if (j < n)
+        v_store_part(late->y + j,
+                     late_result(kind, v_load_part(late->from + j, n - j, zero), high, low), n - j);
 }
 
 /* The logits of a column set of the group at j. */
@@ -180,9 +194,8 @@ FS_INLINE void groups_loop(const real *x, int64_t n, real shift, const exp_scale
 }
 
 /* A block of a group at least, by a loop for each of its cases. */
-FS_SHARED void whole_groups(const real *x, int64_t n, int64_t pivot, real shift,
-                            const exp_scale *scale, real *out, late_row *late,
-                            term_sums *columns)
+FS_ONCE void whole_groups(const real *x, int64_t n, int64_t pivot, real shift,
+                          const exp_scale *scale, real *out, late_row *late, term_sums *columns)
 {
     odd_groups odd;
     const int64_t all = n, tail = n % GROUP;

@@ -33,19 +33,26 @@ static void softmax_cols(const fs_rows *rows)
     store_tile(rows, &map);
 }
 
-/* Minus the logsumexp of each row, as two numbers. */
-FS_INLINE void minus_logsumexps(const cols_state *state, v_t *high, v_t *low)
+/* Minus max + ratio of each row, as two numbers: as logs_to_write(). */
+FS_INLINE void split_minus_logsumexps(const d_wide *ratio, const d_t *max, v_t *high, v_t *low)
 {
     const d_t minus_zero = d_set1(-0.0);
     d_wide minus[D_PARTS];
-    d_t max[D_PARTS];
-    v_widen(state->max, max);
     for (int p = 0; p < D_PARTS; p++) {
-        const d_wide ratio = cols_log_ratio(state, p);
-        minus[p] = d_two_sum(d_sub(minus_zero, max[p]), d_sub(minus_zero, ratio.high));
-        minus[p].low = d_sub(minus[p].low, ratio.low);
+        minus[p] = d_two_sum(d_sub(minus_zero, max[p]), d_sub(minus_zero, ratio[p].high));
+        minus[p].low = d_sub(minus[p].low, ratio[p].low);
     }
     split_lanes(minus, high, low);
+}
+
+FS_INLINE void minus_logsumexps(const cols_state *state, v_t *high, v_t *low)
+{
+    d_wide ratio[D_PARTS];
+    d_t max[D_PARTS];
+    v_widen(state->max, max);
+    for (int p = 0; p < D_PARTS; p++)
+        ratio[p] = cols_log_ratio(state, p);
+    split_minus_logsumexps(ratio, max, high, low);
 }
 
 FS_INLINE void end_logs_group(real *tile, int64_t n, const cols_state *state)

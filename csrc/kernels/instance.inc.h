@@ -15,6 +15,7 @@
 #include "sweep.inc.h"
 #include "pieces.inc.h"
 #include "scale.inc.h"
+#include "short_rows.inc.h"
 #include "softmax.inc.h"
 #include "logsumexp.inc.h"
 #include "log_softmax.inc.h"
@@ -42,6 +43,7 @@
 #define IF_LANES(kernel) 0
 #endif
 #include "rows_values.inc.h"
+#include "log_softmax_rows.inc.h"
 #if V_LANES > 1 && VECTORS == 1
 #include "across.inc.h"
 #include "across_ops.inc.h"

