@@ -57,6 +57,11 @@ class Call:
 # --- arrays ---
 
 
+def spread(n, step):
+    """How many elements an axis of length n takes up in memory."""
+    return n * abs(step) if step else min(n, 1)
+
+
 @st.composite
 def laid_out(draw, values, memory, writable=False):
     """`values` as an array with strides of any kind; its memory is appended to `memory`."""
@@ -69,7 +74,9 @@ def laid_out(draw, values, memory, writable=False):
         kinds = [1, 1, -1, 2, -2, 3] if writable else [1, 1, -1, 2, -2, 3, 0]
         steps = [draw(st.sampled_from(kinds)) for _ in range(ndim)]
         skip = draw(st.sampled_from([0, 0, 0, 1]))
-    lengths = [n * abs(s) if s else min(n, 1) for n, s in zip(values.shape, steps, strict=True)]
+    if math.prod(map(spread, values.shape, steps)) > 1 << 18:  # 3**6 times the values, and copies
+        steps = [(s > 0) - (s < 0) for s in steps]
+    lengths = list(map(spread, values.shape, steps))
     block = np.empty([lengths[k] for k in order], values.dtype)
     if skip and not values.dtype.hasobject:
         raw = np.full(block.nbytes + 1, 0x5A, np.uint8)

@@ -532,6 +532,24 @@ def test_the_environment():
     assert fresh_process(show, NUMPY_MADVISE_HUGEPAGE="0") == (default, "")
 
 
+HUGE_PAGES = r"""
+import re, numpy as np, fastsoftmax as fs
+result = fs.softmax(np.zeros((4096, 1024), np.float32))
+for part in re.split(r"\n(?=[0-9a-f]+-)", open("/proc/self/smaps").read()):
+    low, high = (int(n, 16) for n in part.split()[0].split("-"))
+    if low <= result.ctypes.data < high:
+        print(" hg" in part.partition("VmFlags:")[2])
+"""
+
+
+@recycles
+@linux
+@pytest.mark.skipif(not os.path.exists("/sys/kernel/mm/transparent_hugepage"), reason="not here")
+@pytest.mark.parametrize(("asked", "huge"), [("1", True), ("0", False), (" 0", False)])
+def test_huge_pages_where_numpy_asks_for_them(asked, huge):
+    assert fresh_process(HUGE_PAGES, NUMPY_MADVISE_HUGEPAGE=asked)[0] == str(huge)
+
+
 def test_the_default(monkeypatch):
     monkeypatch.delenv("FASTSOFTMAX_RECYCLE_BYTES", raising=False)
     for installed, granted, expected in (

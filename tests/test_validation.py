@@ -7,7 +7,7 @@ import pytest
 from conftest import same_bits
 
 import fastsoftmax
-from fastsoftmax import reference, testing
+from fastsoftmax import _validate, reference, testing
 
 pytestmark = pytest.mark.usefixtures("isa")
 
@@ -115,9 +115,29 @@ def test_row_misaligned(function, dtype):
     assert same_bits(function(shifted), function(x))
 
 
+def test_what_kernels_take_is_not_copied_and_aligned(dtype):
+    x = np.array(VALUES, dtype)
+    shifted = np.empty(x.nbytes + 1, np.uint8)[1:].view(dtype).reshape(x.shape)
+    assert _validate.real_array(x, "x")[0] is x
+    assert _validate.real_array(shifted, "x")[0].flags.aligned
+
+
+def test_axes_that_lie_together_are_not_copied():
+    large = np.zeros((3, 1 << 11, 1 << 9), np.float32)
+    for a, axes in ((large, (1, 2)), (large[:, :, :1], (1, 2)), (large, (0, 1, 2))):
+        assert np.shares_memory(_validate.rows(a, axes)[0], large)
+
+
 class Lazy:
     def __dask_graph__(self):
         return {}
+
+
+class InCuda:
+    __cuda_array_interface__ = {}
+
+    def __array__(self, dtype=None, copy=None):
+        raise AssertionError("the device was touched")
 
 
 class OnDevice:
@@ -139,6 +159,7 @@ REFUSED = {
     "masked": (np.ma.masked_array(VALUES, np.zeros((2, 3))), "filled"),
     "lazy": (Lazy(), "compute()"),
     "device": (OnDevice(), "copy it to the host"),
+    "device without DLPack": (InCuda(), "copy it to the host"),
     "None": (None, "dtype object"),
     "ragged": ([[1.0], [2.0, 3.0]], "cannot read"),
 }

@@ -112,6 +112,7 @@ def _round_to(value, dtype):
 
 def exp_polynomial(degree, dtype, low, high):
     """q of e^r = 1 + r + r^2 q(r), whose coefficients belong to r^2 ... r^degree."""
+
     def target(r):
         if r == 0:
             return mp.mpf(1) / 2
@@ -126,6 +127,7 @@ def exp_polynomial(degree, dtype, low, high):
 
 def log_polynomial(degree, dtype):
     """L of the log arrangement above, in powers of z."""
+
     def target(z):
         if z == 0:
             return mp.mpf(2) / 3

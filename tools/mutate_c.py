@@ -1,14 +1,17 @@
 #!/usr/bin/env python3
 """Change the C in one place at a time and see whether the tests notice.
 
-    python tools/mutate_c.py [--sample N] [--seed S] [--trust] [FILE...]
+    python tools/mutate_c.py [--sample N] [--seed S] [--quick] [--only TEXT] [--trust] [FILE...]
 
 The mutants are those of universalmutator (pip install universalmutator), N of each file by seed,
 10 unless told; the files those of csrc that plan, copy, check labels and sum losses, and the
 templates of blocks and tiles (as the best instruction set has them in float32). A mutant that does
-not compile, or compiles to the same code, is none. The others face, until one notices:
-tests/c/selftest.c (hashes), tests/c/no_memory.c, tests/c/guard.c (float32), and the quick tests of
-Python on an extension linked anew. Prints the survivors, and the share killed.
+not compile, or compiles to the same code, is none. The others face, until one notices, the quickest
+first: the tests of Python that call every function, on an extension linked anew; the C programs
+no_memory and selftest (hashes); tests of threads, signals and memory; guard (float32). Only that
+instruction set takes part. --quick stops after selftest: seconds for a mutant, not minutes, and
+what is left is worth the whole. --only takes those whose difference holds TEXT. Prints the
+survivors, and the share killed.
 """
 
 import argparse
@@ -27,21 +30,27 @@ import c_programs  # noqa: E402
 
 ROOT = c_programs.ROOT
 FILES = ["targets.c", "layout.c", "plan.c", "small.c", "losses.c", "range.c", "scratch.c",
-         "kernels/extremes.inc.h", "kernels/block.inc.h",
-         "kernels/tile.inc.h"]  # fmt: skip
+         "pieces.c", "driver.c", "kernels/extremes.inc.h", "kernels/block.inc.h",
+         "kernels/sweep.inc.h", "kernels/scale.inc.h", "kernels/tile.inc.h"]  # fmt: skip
 WRAPS = {"selftest": [], "no_memory": ["malloc", "free"],
          "guard": ["fs_cpu_last_cache", "fs_dispatch"]}  # fmt: skip
-ARGUMENTS = {"selftest": ["--bits"], "no_memory": [], "guard": ["--part", "0"]}
-TESTS = ["test_edges.py", "test_validation.py", "test_regressions.py", "test_cross_entropy.py",
-         "test_side_by_side.py", "test_fuzz.py"]  # fmt: skip
-LIMIT = 300  # seconds a program may take: what loops for ever is noticed
+QUICK = ["test_edges.py", "test_api.py", "test_cross_entropy.py", "test_side_by_side.py",
+         "test_validation.py"]  # fmt: skip
+THOROUGH = ["test_regressions.py", "test_online.py", "test_fuzz.py", "test_memory.py",
+            "test_same_bits.py"]  # fmt: skip
+THREADS = ["test_threads.py", "test_interrupt.py"]
+DRIVING = ["driver.c", "pieces.c", "scratch.c"]
+KERNELS = ["test_kernels.py", "test_kernels_mixed.py", "test_kernels_specials.py"]
+# A compiler's work on the tree as it is
+SKIPPED = ["local_array"]
+CPU, LIMIT = 100, 300  # seconds a program may compute and take: what loops for ever is noticed
 
 
 class Tree:
     """csrc compiled as position-independent code, once as it is and then file by file."""
 
-    def __init__(self, folder):
-        self.folder = Path(folder)
+    def __init__(self, folder, quick=False):
+        self.folder, self.quick = Path(folder), quick
         self.csrc = self.folder / "csrc"
         shutil.copytree(ROOT / "csrc", self.csrc)
         self.cc = c_programs.find_compiler()
@@ -84,31 +93,41 @@ class Tree:
         c_programs.run([*self.cc, *files, *flags, "-fopenmp", "-pthread", "-lm", "-o", str(target)])
         return str(target)
 
-    def passes(self, name, objects, folder):
+    def program(self, name, objects, folder, *arguments):
         wrap = [f"-Wl,--wrap={function}" for function in WRAPS[name]]
-        program = self.link(objects, folder / name, str(objects[name]), *wrap)
-        return passes([program, *ARGUMENTS[name]])
+        return passes([self.link(objects, folder / name, str(objects[name]), *wrap), *arguments])
 
-    def judge(self, changed, folder):
-        """What notices that some objects have changed, or None."""
+    def tests(self, names, folder):
+        others = [isa for isa in ("scalar", *self.isas) if isa != self.isa]
+        chosen = " and ".join(f"not {name}" for name in [*others, *SKIPPED])
+        command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider",
+                   "-k", chosen, *(str(ROOT / "tests" / name) for name in names)]  # fmt: skip
+        return passes(command, PYTHONPATH=str(folder), FASTSOFTMAX_BACKEND="compiled")
+
+    def judge(self, changed, folder, name=""):
+        """What notices that some objects of a file have changed, or None."""
         objects = {**self.objects, **changed}
-        for name in ("no_memory", "selftest"):
-            if not self.passes(name, objects, folder):
-                return name
         package = folder / "fastsoftmax"
         shutil.copytree(ROOT / "src/fastsoftmax", package, ignore=shutil.ignore_patterns("_core*"))
         self.link(objects, package / "_core.so", "-shared", str(objects["core"]))
-        for test in TESTS:
-            command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider",
-                       str(ROOT / "tests" / test)]  # fmt: skip
-            if not passes(command, PYTHONPATH=str(folder), FASTSOFTMAX_BACKEND="compiled"):
-                return test
-        return None if self.passes("guard", objects, folder) else "guard"
+        own = KERNELS if name.startswith("kernels/") else THREADS if name in DRIVING else []
+        steps = {
+            "quick tests": lambda: self.tests(QUICK, folder),
+            "no_memory": lambda: self.program("no_memory", objects, folder),
+            "selftest": lambda: self.program("selftest", objects, folder, "--isa", self.isa),
+            "thorough tests": lambda: self.tests(THOROUGH, folder),
+            "its own tests": lambda: not own or self.tests(own, folder),
+            "guard": lambda: self.program("guard", objects, folder, "--part", "0"),
+        }
+        if self.quick:
+            steps = dict(list(steps.items())[:3])
+        return next((name for name, step in steps.items() if not step()), None)
 
 
 def passes(command, **environment):
     try:
-        done = subprocess.run(command, capture_output=True, timeout=LIMIT, cwd=ROOT,
+        done = subprocess.run(["bash", "-c", f'ulimit -t {CPU}; exec "$@"', "", *command],
+                              capture_output=True, timeout=LIMIT, cwd=ROOT,
                               env={**os.environ, **environment})  # fmt: skip
     except subprocess.TimeoutExpired:
         return False
@@ -130,27 +149,30 @@ def code_of(path):
                           capture_output=True).stdout  # fmt: skip
 
 
+def difference_of(name, mutant):
+    old, new = (path.read_text().splitlines() for path in (ROOT / "csrc" / name, mutant))
+    return "\n".join(list(difflib.unified_diff(old, new, n=0, lineterm=""))[2:])
+
+
 def one(tree, name, mutant):
-    """The difference, and what notices it: None for nobody, "" for what is no mutant."""
+    """What notices the mutant: None for nobody, "" for what is none."""
     original = tree.csrc / name
     text, changed = original.read_text(), mutant.read_text()
-    difference = "\n".join(list(difflib.unified_diff(
-        text.splitlines(), changed.splitlines(), n=0, lineterm=""))[2:])  # fmt: skip
     source = original if name.endswith(".c") else tree.csrc / f"isa/{tree.isa}_f32.c"
     with tempfile.TemporaryDirectory() as place:
         original.write_text(changed)
         try:
             target = tree.compile(source, Path(place) / "changed.o")
         except AssertionError:
-            return difference, ""
+            return ""
         finally:
             original.write_text(text)
         if code_of(target) == code_of(tree.objects[source]):
-            return difference, ""
+            return ""
         try:
-            return difference, tree.judge({source: target}, Path(place))
+            return tree.judge({source: target}, Path(place), name)
         except AssertionError:
-            return difference, ""  # it does not link
+            return ""  # it does not link
 
 
 def main():
@@ -158,10 +180,12 @@ def main():
     parser.add_argument("files", nargs="*", default=FILES)
     parser.add_argument("--sample", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", default="")
+    parser.add_argument("--quick", action="store_true")
     parser.add_argument("--trust", action="store_true", help="do not run the tests unchanged first")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        tree = Tree(folder)
+        tree = Tree(folder, options.quick)
         with tempfile.TemporaryDirectory() as place:
             by = not options.trust and tree.judge({}, Path(place))
         if by:
@@ -173,7 +197,8 @@ def main():
             for mutant in everything:
                 if dead + alive == options.sample:
                     break
-                difference, by = one(tree, name, mutant)
+                difference = difference_of(name, mutant)
+                by = one(tree, name, mutant) if options.only in difference else ""
                 if by == "":
                     continue
                 dead, alive = dead + (by is not None), alive + (by is None)

@@ -3,10 +3,10 @@
 
     python tools/mutate_python.py [--sample N] [--seed S] [--only TEXT] [--trust] [FILE...]
 
-The mutants are those of cosmic-ray (pip install cosmic-ray) for _validate.py, _threads.py, _api.py,
-a seeded sample of N of them, 60 unless told; each is made in a copy of the package, which the quick
-tests then import. Prints the survivors with their difference, and the share killed. --only takes
-those whose difference holds TEXT; --trust leaves out the run without a mutation.
+The mutants are those of cosmic-ray (pip install cosmic-ray) for _validate.py, _threads.py,
+_memory.py and _api.py, a seeded sample of N of them, 60 unless told; each is made in a copy of the
+package, which the quick tests then import. Prints the survivors with their difference and the share
+killed. --only takes those whose difference holds TEXT; --trust leaves out the run unchanged.
 """
 
 import argparse
@@ -27,10 +27,10 @@ from cosmic_ray.plugins import get_operator
 from fastsoftmax import _backend
 
 ROOT = Path(__file__).resolve().parent.parent
-FILES = ["_validate.py", "_threads.py", "_api.py"]
+FILES = ["_validate.py", "_threads.py", "_memory.py", "_api.py"]
 TESTS = ["test_validation.py", "test_edges.py", "test_contract.py", "test_threads_config.py",
          "test_cross_entropy.py", "test_regressions.py", "test_api.py", "test_backend.py",
-         "test_scipy_names.py", "test_fuzz.py"]  # fmt: skip
+         "test_scipy_names.py", "test_fuzz.py", "test_memory.py"]  # fmt: skip
 # What takes time; and one instance of the kernels is enough for the wrapper.
 SKIPPED = ["temporary", "gil", "threads_of_a_call", *_backend.core.isas()[1:]]
 

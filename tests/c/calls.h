@@ -5,7 +5,16 @@
 #include "cpu.h"
 #include "inputs.h"
 
-typedef enum { PLAIN, IN_PLACE, COLUMNS, THREADS, SMALL, PAST_CACHES, LAYOUTS } layout;
+typedef enum {
+    PLAIN,
+    IN_PLACE,
+    COLUMNS,
+    THREADS,
+    SMALL,
+    PAST_CACHES,
+    COLUMNS_PAST_CACHES, /* and aligned, as they are then written by vectors */
+    LAYOUTS
+} layout;
 typedef enum { /* of a loss; of states */
     BARE,
     WEIGHTED,
@@ -123,7 +132,9 @@ static int64_t collect(const operation *op, const batch *b, int by_columns, cons
 }
 
 /* The arrays of a call, in the dtype of the logits where they are of their shape. */
-typedef struct { char *x, *other, *y, *value, *weight, *sample_weight, *states; } arrays;
+typedef struct { char *x, *other, *y, *value, *weight, *sample_weight, *states, *memory; } arrays;
+
+static int lies_by_columns(layout way) { return way == COLUMNS || way == COLUMNS_PAST_CACHES; }
 
 /* What else than x is of its shape: to a backward op the rows in reverse, else soft targets. */
 static double other_element(const operation *op, const batch *b, int64_t i, int64_t j)
@@ -139,14 +150,17 @@ static arrays arrays_new(const operation *op, const batch *b, layout way)
     arrays a;
     a.x = buffer(elements, size_of(b->dtype));
     a.other = buffer(elements, size_of(b->dtype));
-    a.y = way == IN_PLACE ? a.x : buffer(elements, size_of(b->dtype));
+    a.memory = buffer(elements + 64, size_of(b->dtype));
+    a.y = way == IN_PLACE ? a.x : a.memory;
+    if (way == COLUMNS_PAST_CACHES)
+        a.y += (64 - (uintptr_t)a.y % 64) % 64;
     a.value = buffer(b->rows, size_of(b->dtype));
     a.weight = buffer(b->n, sizeof(double));
     a.sample_weight = buffer(b->rows, sizeof(double));
     a.states = buffer(STATE_NUMBERS * b->rows, sizeof(double));
     for (int64_t i = 0; i < b->rows; i++)
         for (int64_t j = 0; j < b->n; j++) {
-            const int64_t at = way == COLUMNS ? j * b->rows + i : i * b->n + j;
+            const int64_t at = lies_by_columns(way) ? j * b->rows + i : i * b->n + j;
             put(b->dtype, a.x, at, b->x[i * b->n + j]);
             put(b->dtype, a.other, at, other_element(op, b, i, j));
         }
@@ -159,8 +173,7 @@ static arrays arrays_new(const operation *op, const batch *b, layout way)
 
 static void arrays_free(arrays *a)
 {
-    if (a->y != a->x)
-        free(a->y);
+    free(a->memory);
     free(a->x);
     free(a->other);
     free(a->value);
@@ -248,7 +261,7 @@ static void add_values(fs_call *call, const operation *op, const batch *b, const
 
 static fs_call call_of(const operation *op, const batch *b, layout way, const arrays *a)
 {
-    const int by_columns = way == COLUMNS;
+    const int by_columns = lies_by_columns(way);
     fs_call call;
     memset(&call, 0, sizeof call);
     call.op = op->op;
@@ -271,9 +284,10 @@ static int64_t run(const operation *op, const batch *b, layout way, double *resu
 {
     if (way == SMALL && (op->op > FS_LOGSUMEXP || !fs_is_small(b->rows, b->n)))
         return 0;
-    if (way == PAST_CACHES && !writes_elements(op->op))
+    const int past_caches = way == PAST_CACHES || way == COLUMNS_PAST_CACHES;
+    if (past_caches && !writes_elements(op->op))
         return 0;
-    const int64_t cache = way == PAST_CACHES ? fs_cpu_assume_cache(0) : 0;
+    const int64_t cache = past_caches ? fs_cpu_assume_cache(0) : 0;
     arrays a = arrays_new(op, b, way);
     fs_call call = call_of(op, b, way, &a);
     if (way == SMALL)
@@ -282,9 +296,9 @@ static int64_t run(const operation *op, const batch *b, layout way, double *resu
         abort();
     const int64_t count = op->op == FS_STATE
                               ? collect_states(op, b, (double *)(void *)a.states, results)
-                              : collect(op, b, way == COLUMNS, a.y, a.value, call.loss, results);
+                              : collect(op, b, lies_by_columns(way), a.y, a.value, call.loss, results);
     arrays_free(&a);
-    if (way == PAST_CACHES)
+    if (past_caches)
         fs_cpu_assume_cache(cache);
     return count;
 }

@@ -13,7 +13,8 @@
 enum { CANARY = 0xA5 };
 
 static const char *const layouts[LAYOUTS] = {"plain",   "in place", "columns",
-                                              "threads", "small",    "past the caches"};
+                                              "threads", "small",    "past the caches",
+                                              "columns past the caches"};
 static int64_t asked, fails_at, kept, points[LAYOUTS];
 static int armed, failures;
 

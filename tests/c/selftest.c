@@ -9,6 +9,7 @@
  *   selftest --bits     compares hashes only: where long double is emulated, most of the time
  *                       goes into the truth, and the same bits are the same values
  *   selftest --spoil    changes one bit of each result first: has to fail
+ *   selftest --isa NAME one instance alone, whatever else is asked
  *
  * After a change of the kernels' bits, one command writes hashes.h anew:
  *
@@ -31,10 +32,17 @@ enum { MAX_ISAS = 8 };
 
 static const char *const dtypes[2] = {"float32", "float64"};
 static const char *const layouts[LAYOUTS] = {"plain",   "in place", "columns",
-                                              "threads", "small",    "past the caches"};
+                                              "threads", "small",    "past the caches",
+                                              "columns past the caches"};
 
 static struct { uint64_t hash; double worst; } found[MAX_ISAS][2][OPERATIONS];
 static int failures, spoil, measure = HAVE_TRUTH;
+static const char *only; /* the instance asked for, or NULL for all */
+
+static int runs(int isa)
+{
+    return fs_isa_runs(isa) && (!only || !strcmp(fs_isa_name(isa), only));
+}
 
 static void fail(const char *isa, const operation *op, const batch *b, const char *what, int64_t at,
                  double got, double wanted)
@@ -120,7 +128,7 @@ static void take(batch b)
     if (measure)
         t = truth_of(&b);
     for (int isa = 0; isa < fs_isa_count(); isa++) {
-        if (!fs_isa_runs(isa))
+        if (!runs(isa))
             continue;
         fs_isa_force(fs_isa_name(isa));
         for (int which = 0; which < OPERATIONS; which++) {
@@ -237,6 +245,8 @@ int main(int argc, char **argv)
         print |= !strcmp(argv[i], "--print");
         spoil |= !strcmp(argv[i], "--spoil");
         measure &= strcmp(argv[i], "--bits") != 0;
+        if (!strcmp(argv[i], "--isa") && i + 1 < argc)
+            only = argv[++i];
     }
     for (int isa = 0; isa < MAX_ISAS; isa++)
         for (int i = 0; i < 2 * OPERATIONS; i++)
@@ -245,7 +255,7 @@ int main(int argc, char **argv)
     all_inputs(FS_FLOAT64);
     int first = -1;
     for (int isa = 0; isa < fs_isa_count(); isa++) {
-        if (!fs_isa_runs(isa))
+        if (!runs(isa))
             continue;
         first = first < 0 ? isa : first;
         for (int i = 0; i < 2 * OPERATIONS && !print; i++)
