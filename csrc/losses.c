@@ -1,5 +1,6 @@
 #include "losses.h"
 #include <math.h>
+#include <string.h>
 
 #define HUGE_LOSS 0x1p+900
 #define HUGE_SCALE 0x1p-200
@@ -16,6 +17,12 @@ void fs_take_values(const fs_plan *p, const fs_rows *rows, const int64_t *offset
 {
     const int64_t step = fs_layout_step(&p->layout, FS_AT_VALUE);
     char *to = p->call->value.data + offsets[FS_AT_VALUE];
+    if (p->call->dtype == FS_FLOAT32 && step == (int64_t)sizeof(float)) {
+        float *value = (float *)(void *)to;
+        for (int64_t i = 0; i < rows->rows; i++)
+            value[i] = (float)rows->value[i];
+        return;
+    }
     for (int64_t i = 0; i < rows->rows; i++)
         fs_store_value(p->call->dtype, to + i * step, rows->value[i]);
 }
@@ -46,12 +53,17 @@ static void weigh_losses(const fs_plan *p, const fs_rows *rows, const fs_sample_
  * (Those of float32 are summed in float64: theirs cannot.) */
 static void set_huge_aside(fs_plan *p, int64_t row, const fs_rows *rows)
 {
-    double largest = 0.0;
+    const uint64_t no_sign = ~(UINT64_C(1) << 63);
+    uint64_t huge_bits, bits, above = 0;
+    const double huge_loss = HUGE_LOSS;
     if (p->call->dtype == FS_FLOAT32)
         return;
-    for (int64_t i = 0; i < rows->rows; i++)
-        largest = fabs(rows->value[i]) > largest ? fabs(rows->value[i]) : largest;
-    if (largest <= HUGE_LOSS)
+    memcpy(&huge_bits, &huge_loss, sizeof huge_bits);
+    for (int64_t i = 0; i < rows->rows; i++) { /* as numbers of bits: a maximum would be a chain */
+        memcpy(&bits, &rows->value[i], sizeof bits);
+        above |= huge_bits - (bits & no_sign);
+    }
+    if (!(above >> 63))
         return;
     for (int64_t i = 0; i < rows->rows; i++) {
         const double loss = rows->value[i];

@@ -41,9 +41,9 @@
 
 #include <stdint.h>
 
-/* For d_split (simd/README.md): from the bits of sqrt(1/2) to those of 1; the bits of 2^52, which
- * an integer is put under to make it a float64; and what is to be taken off that again. */
-#define SQRT_HALF_TO_ONE (INT64_C(0x3ff0000000000000) - INT64_C(0x3fe6a09e667f3bcd))
+/* For d_binade (simd/README.md): the bits of 1 and half a binade; the bits of 2^52, which an
+ * integer is put under to make it a float64; and what is to be taken off that again. */
+#define NEAREST_BINADE INT64_C(0x3ff8000000000000)
 #define INTEGER_BITS INT64_C(0x4330000000000000)
 #define INTEGER_BIAS (0x1p+52 + 1023.0)
 

@@ -1,4 +1,5 @@
 #include "targets.h"
+#include <string.h>
 #include "math/wide.h"
 #include "portable.h"
 
@@ -22,22 +23,25 @@ static void copy_labels(const fs_call *call, const char *from, int64_t step, int
     }
 }
 
-/* Labels of any integer dtype as int64. A uint64 beyond int64 becomes negative: out of range too.
- * Another thread may change them meanwhile: what is checked afterwards is the copy, and so is what
- * is used. */
-static void read_labels(const fs_call *call, const char *from, int64_t step, int64_t count,
-                        int64_t *label)
-{
-    copy_labels(call, from, step, count, label);
-    FS_SETTLE(label);
-}
-
 /* Labels that a look at them, which remembers none, need not copy. */
 static int lie_as_read(const fs_call *call, const char *from, int64_t step)
 {
     const uintptr_t size = sizeof(int64_t);
     return call->label.size == 8 && call->label.is_signed && step == (int64_t)size &&
            (uintptr_t)from % size == 0;
+}
+
+/* Labels of any integer dtype as int64. A uint64 beyond int64 becomes negative: out of range too.
+ * Another thread may change them meanwhile: what is checked afterwards is the copy, and so is what
+ * is used. */
+static void read_labels(const fs_call *call, const char *from, int64_t step, int64_t count,
+                        int64_t *label)
+{
+    if (lie_as_read(call, from, step))
+        memcpy(label, from, (size_t)count * sizeof *label);
+    else
+        copy_labels(call, from, step, count, label);
+    FS_SETTLE(label);
 }
 
 static int is_ignored(const fs_call *call, int64_t label)

@@ -3,9 +3,8 @@
 exp:  e^r = 1 + r + r^2 q(r), q minimising the largest relative error. float32: |r| <= ln(2)/16, a
       margin added; e^x = 2^(k/8) e^r, and a table holds 2^(j/8) as T_j (1 + d_j). float64: e^r in
       [3/4, 3/2], where r and e^r - 1 are rounded to 2^-54 and 2^-55 at worst, e^r taken as 1;
-log:  log(1+f) = f - f^2/2 + s (f^2/2 + z L(z)), s = f/(2+f), z = s^2, so that
-      L(z) = (2 atanh(s)/s - 2) / z, minimising the largest error relative to log(1+f)
-      (the arrangement of the terms is that of FreeBSD's msun, e_log.c; the coefficients are not).
+log:  log(1+f) = t + t z Q(z), t = 2f/(2+f), z = t^2, so that Q(z) = (2 atanh(t/2)/t - 1) / z,
+      minimising the largest error relative to log(1+f), 1 + f in [2/3, 3/2].
 
 Remez exchange in mpmath; the coefficients are then rounded to the target format one at a time,
 lowest order first (it carries most weight), and the rest are fitted again around the rounded ones.
@@ -22,8 +21,8 @@ mp.mp.prec = 200
 
 # Rounding x*log2(e) with an inexact constant widens the reduced range a little.
 EXP_MARGIN = mp.mpf("0.001")
-# f runs over [sqrt(1/2) - 1, sqrt(2) - 1]; z = (f / (2 + f))^2.
-LOG_Z_MAX = ((mp.sqrt(2) - 1) / (mp.sqrt(2) + 1)) ** 2 * mp.mpf("1.001")
+# f runs over [-1/3, 1/2]; z = (2 f / (2 + f))^2.
+LOG_Z_MAX = mp.mpf("0.4") ** 2 * mp.mpf("1.001")
 
 
 def remez(target, weight, basis, low, high, rounds=30):
@@ -126,19 +125,18 @@ def exp_polynomial(degree, dtype, low, high):
 
 
 def log_polynomial(degree, dtype):
-    """L of the log arrangement above, in powers of z."""
-
+    """Q of the log arrangement above, in powers of z."""
     def target(z):
         if z == 0:
-            return mp.mpf(2) / 3
-        s = mp.sqrt(z)
-        return (2 * mp.atanh(s) / s - 2) / z
+            return mp.mpf(1) / 12
+        t = mp.sqrt(z)
+        return (2 * mp.atanh(t / 2) / t - 1) / z
 
-    def weight(z):  # the term s*z*L(z) relative to log(1+f) = 2 atanh(s)
+    def weight(z):  # the term t*z*Q(z) relative to log(1+f) = 2 atanh(t/2)
         if z == 0:
             return mp.mpf(0)
-        s = mp.sqrt(z)
-        return s * z / (2 * mp.atanh(s))
+        t = mp.sqrt(z)
+        return t * z / (2 * mp.atanh(t / 2))
 
     return fit_rounded(target, weight, list(range(degree + 1)), mp.mpf(0), LOG_Z_MAX, dtype)
 
@@ -185,18 +183,18 @@ def main():
     lean = mp.floor((1.5 - mp.log(3, 2)) * 2**28 + 2) / 2**28
     show("EXP_LEAN_F64", lean, np.float64)
     show_table(8)
-    coefficients, error = log_polynomial(6, np.float64)
+    coefficients, error = log_polynomial(7, np.float64)
     print(f"\n/* log(1+f): relative error 2^{mp.nstr(mp.log(error, 2), 5)} */")
     for i, c in enumerate(coefficients):
-        show(f"LOG_F64_L{i}", c, np.float64)
-    coefficients, error = exp_polynomial(8, np.float64, 1)
+        show(f"LOG_Q{i}", c, np.float64)
+    coefficients, error = exp_polynomial(7, np.float64, -mp.log(2) / 2, mp.log(2) / 2)
     print(f"\n/* float32's ends: e^r, relative error 2^{mp.nstr(mp.log(error, 2), 5)} */")
     for i, c in enumerate(coefficients):
         show(f"EXP_SHORT_C{i + 2}", c, np.float64)
     coefficients, error = log_polynomial(3, np.float64)
     print(f"\n/* float32's ends: log(1+f), relative error 2^{mp.nstr(mp.log(error, 2), 5)} */")
     for i, c in enumerate(coefficients):
-        show(f"LOG_SHORT_L{i}", c, np.float64)
+        show(f"LOG_SHORT_Q{i}", c, np.float64)
 
 
 if __name__ == "__main__":

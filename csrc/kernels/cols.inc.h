@@ -23,29 +23,32 @@ FS_INLINE v_t cols_max(const real *tile, int64_t n)
     return v_max(a, b);
 }
 
-/* The largest but the one at `pivot`. */
+/* The largest but the one at `pivot`; of longer rows it is found once that is taken out. */
 FS_INLINE v_t cols_max_but(const real *tile, int64_t n, v_t pivot)
 {
     const v_t none = v_set1((real)-INFINITY);
     v_t max = none, at = v_set1(0);
-    for (int64_t j = 0; j < n; j++) {
+    for (int64_t j = 0; n <= COLUMNS && j < n; j++) {
         max = v_max(v_select(v_eq(at, pivot), none, v_load(tile + j * V_LANES)), max);
         at = v_add(at, v_set1(1));
     }
     return max;
 }
 
-typedef struct { v_t max, index; } cols_largest;
+typedef struct { v_t max, index, others; } cols_largest;
 
-/* The first of the largest: only a larger one takes its place. */
+/* The first of the largest: only a larger one takes its place; and the largest of the others. */
 FS_INLINE cols_largest find_largest(const real *tile, int64_t n)
 {
-    cols_largest found = {v_load(tile), v_set1(0)};
-    found.max = v_max(found.max, v_set1((real)-INFINITY));
+    const v_t none = v_set1((real)-INFINITY), one = v_set1(1);
+    cols_largest found = {v_max(v_load(tile), none), v_set1(0), none};
+    v_t at = one;
     for (int64_t j = 1; j < n; j++) {
         const v_t x = v_load(tile + j * V_LANES);
-        found.index = v_select(v_lt(found.max, x), v_set1((real)j), found.index);
+        found.index = v_select(v_lt(found.max, x), at, found.index);
+        found.others = v_max(v_min(found.max, x), found.others);
         found.max = v_max(x, found.max);
+        at = v_add(at, one);
     }
     return found;
 }
@@ -123,17 +126,17 @@ FS_INLINE void take_pivots(real *tile, int64_t n, v_t pivot, taken_out *out)
         take_out(tile, pivot, out);
 }
 
-/* max: of all logits, or of longer rows, any that are known. */
-FS_INLINE void cols_sweep_but(real *tile, int64_t n, v_t max, v_t pivot, const taken_out *out,
-                              int keep, cols_state *state)
+/* max: of all logits, or of longer rows, any that are known; others: of short rows. */
+FS_INLINE void cols_sweep_but(real *tile, int64_t n, v_t max, v_t others, v_t pivot,
+                              const taken_out *out, int keep, cols_state *state)
 {
     cols_term_sums sums;
     cols_plan plan = {keep, 1, pivot, v_set1(0), exp_scale_of(v_set1(0))};
     if (n <= COLUMNS) {
-        cols_begin(max, cols_max_but(tile, n, pivot), &plan, state);
+        cols_begin(max, others, &plan, state);
         sum_cols(tile, n, &plan, &sums);
     } else {
-        const v_t others = cols_max(tile, n);
+        others = cols_max(tile, n);
         plan.has_pivot = 0;
         cols_begin(v_max(max, others), others, &plan, state);
         sum_cols(tile, n, &plan, &sums);
@@ -143,16 +146,16 @@ FS_INLINE void cols_sweep_but(real *tile, int64_t n, v_t max, v_t pivot, const t
 }
 
 /* One copy of each for all losses. */
-FS_SHARED void cols_sum_but(real *tile, int64_t n, v_t max, v_t pivot, const taken_out *out,
-                            cols_state *state)
+FS_SHARED void cols_sum_but(real *tile, int64_t n, v_t max, v_t others, v_t pivot,
+                            const taken_out *out, cols_state *state)
 {
-    cols_sweep_but(tile, n, max, pivot, out, 0, state);
+    cols_sweep_but(tile, n, max, others, pivot, out, 0, state);
 }
 
-FS_SHARED void cols_keep_but(real *tile, int64_t n, v_t max, v_t pivot, const taken_out *out,
-                             cols_state *state)
+FS_SHARED void cols_keep_but(real *tile, int64_t n, v_t max, v_t others, v_t pivot,
+                             const taken_out *out, cols_state *state)
 {
-    cols_sweep_but(tile, n, max, pivot, out, 1, state);
+    cols_sweep_but(tile, n, max, others, pivot, out, 1, state);
 }
 
 /* All groups of a tile, their largest logits left out. */
@@ -165,10 +168,11 @@ FS_INLINE void cols_sweep_largest(real *tile, int64_t n, int64_t groups, cols_st
         take_pivots(tile + g * n * V_LANES, n, found[g].index, &out[g]);
     }
     for (int64_t g = 0; g < groups; g++)
-        cols_sum_but(tile + g * n * V_LANES, n, found[g].max, found[g].index, &out[g], &state[g]);
+        cols_sum_but(tile + g * n * V_LANES, n, found[g].max, found[g].others, found[g].index, &out[g],
+                     &state[g]);
 }
 
-/* --- the end: float32 in plain float64 (finish_single.inc.h), float64 in two of them --- */
+/* --- the end: float32 in plain float64 (finish_steps.inc.h), float64 in two of them --- */
 
 FS_INLINE d_wide d_end_quotient(d_t a, d_wide b)
 {
@@ -190,13 +194,15 @@ FS_INLINE d_wide d_end_scale(d_wide a, d_t power)
     return d_wide_of(d_mul(a.high, power), FS_F64 ? d_mul(a.low, power) : d_set1(0.0));
 }
 
-FS_INLINE d_wide_exp d_end_exp(d_wide z)
+/* e^(pivot - shift), as exp_of_target(). */
+FS_INLINE d_exponential d_end_exp(d_t z)
 {
-    if (FS_F64)
-        return d_exp_wide(z);
-    const d_exponential e = d_exp_short(z.high);
-    const d_wide_exp result = {d_wide_of(e.fraction, d_set1(0.0)), e.exponent};
-    return result;
+    return FS_F64 ? d_exp_pair(z, d_set1(0.0)) : d_exp_short(z);
+}
+
+FS_INLINE d_wide d_end_loss(const d_shares *s, d_t more)
+{
+    return FS_F64 ? d_loss_wide(s, more) : d_wide_of(d_loss_short(s, more), d_set1(0.0));
 }
 
 /* log(1 + R) of a state whose pivot is the maximum, as log_ratio(). */
@@ -206,13 +212,9 @@ FS_INLINE d_wide cols_log_ratio(const cols_state *state, int p)
     v_widen(state->max, max);
     v_widen(state->shift, shift);
     v_widen(state->K, K);
-    if (!FS_F64) {
-        const d_t z = d_sub(shift[p], max[p]);
-        return d_wide_of(d_loss_short(state->sum[p].high, K[p], z, d_exp_short(z)), d_set1(0.0));
-    }
-    const d_wide_exp e = d_exp_wide(d_two_sum(shift[p], d_negative(max[p])));
-    return d_log1p_scaled(d_wide_mul(state->sum[p], e.fraction),
-                          d_add(d_sub(K[p], d_set1(HEADROOM)), e.exponent));
+    const d_exponential e = d_end_exp(d_sub(max[p], shift[p])); /* which is never far below */
+    const d_shares s = d_shares_of(state->sum[p], K[p], e, HEADROOM, LOSS_LIFT);
+    return d_end_loss(&s, d_set1(0.0));
 }
 
 /* A float64 as two reals. */

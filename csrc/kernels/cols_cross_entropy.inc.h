@@ -84,17 +84,19 @@ FS_ONCE void begin_plain(const fs_rows *rows, const tile_map *map, int64_t g, in
     }
 }
 
-/* The logit of each row's target, and the largest of all. */
-FS_INLINE v_t pick_logits(const real *tile, int64_t n, v_t target, v_t *max)
+/* The logit of each row's target, and the largest of the others. */
+FS_INLINE v_t pick_logits(const real *tile, int64_t n, v_t target, v_t *others)
 {
-    v_t logit = v_load(tile), at = v_set1(0);
-    *max = v_set1((real)-INFINITY);
+    const v_t none = v_set1((real)-INFINITY);
+    v_t logit = v_load(tile), at = v_set1(0), max = none;
     for (int64_t j = 0; j < n; j++) {
         const v_t x = v_load(tile + j * V_LANES);
-        logit = v_select(v_eq(at, target), x, logit);
-        *max = v_max(x, *max);
+        const v_mask here = v_eq(at, target);
+        logit = v_select(here, x, logit);
+        max = v_max(v_select(here, none, x), max);
         at = v_add(at, v_set1(1));
     }
+    *others = max;
     return logit;
 }
 
@@ -103,22 +105,20 @@ FS_INLINE void sweep_targets(real *tile, int64_t n, int keep, const taken_out *o
                              cols_group *group, cols_state *state)
 {
     const v_t target = v_load(group->target);
-    v_t max;
-    const v_t logit = n > COLUMNS ? v_load(out->logit) : pick_logits(tile, n, target, &max);
-    if (n > COLUMNS)
-        max = logit;
+    v_t others = v_set1((real)-INFINITY);
+    const v_t logit = n > COLUMNS ? v_load(out->logit) : pick_logits(tile, n, target, &others);
+    const v_t max = v_max(logit, others);
     v_widen(logit, group->wide_logit);
     if (keep)
-        cols_keep_but(tile, n, max, target, out, state);
+        cols_keep_but(tile, n, max, others, target, out, state);
     else
-        cols_sum_but(tile, n, max, target, out, state);
+        cols_sum_but(tile, n, max, others, target, out, state);
 }
 
 typedef struct {
-    d_wide rest, sum; /* of the others; of all, which is on the scale of K - d */
-    d_t K, shift, d, distance;
-    d_wide_exp inverse; /* e^(shift - x_t) */
-    d_wide own;         /* e^(x_t - shift), on the scale of K - d */
+    d_wide rest, sum, own; /* of the others; of all, and e^(x_t - shift), on the scale of K - d */
+    d_t K, shift, d, more; /* more: as in target_exp */
+    d_shares shares;
 } cols_target;
 
 /* with_sum: not needed for the loss alone. */
@@ -127,7 +127,7 @@ FS_INLINE cols_target split_targets(const cols_state *state, const cols_group *g
 {
     cols_target t;
     d_t K[D_PARTS], shift[D_PARTS];
-    const d_t x_t = group->wide_logit[p], headroom = d_set1(HEADROOM);
+    const d_t x_t = group->wide_logit[p];
     v_widen(state->K, K);
     v_widen(state->shift, shift);
     t.K = K[p];
@@ -135,49 +135,28 @@ FS_INLINE cols_target split_targets(const cols_state *state, const cols_group *g
     const d_mask possible = d_lt(x_t, d_set1(INFINITY)); /* neither inf nor NaN */
     t.rest.high = d_select(possible, state->sum[p].high, d_set1(NAN));
     t.rest.low = d_select(possible, state->sum[p].low, d_set1(0.0));
-    const d_wide distance = d_two_sum(t.shift, d_negative(x_t));
-    t.distance = distance.high;
-    t.inverse = d_end_exp(distance);
-    const d_t exponent = d_negative(t.inverse.exponent), scale = d_max(exponent, t.K);
-    t.d = d_sub(t.K, scale);
-    if (!with_sum)
-        return t;
-    t.own = d_end_scale(d_end_quotient(d_set1(1.0), t.inverse.fraction),
-                        d_power(d_add(d_sub(headroom, scale), exponent)));
-    t.sum = d_end_add(d_end_scale(t.rest, d_power(t.d)), t.own);
+    const d_t z = d_sub(x_t, t.shift), bounded = d_max(z, d_set1(LEAST_DISTANCE));
+    t.more = d_sub(bounded, z);
+    t.shares = d_shares_of(t.rest, t.K, d_end_exp(bounded), HEADROOM, LOSS_LIFT);
+    t.d = t.shares.d;
+    if (with_sum) {
+        const d_t down = d_power(d_set1(-LOSS_LIFT));
+        t.own = d_end_scale(t.shares.own, down);
+        t.sum = d_end_scale(d_end_add(t.shares.rest, t.shares.own), down);
+    }
     return t;
 }
 
-FS_INLINE d_wide log_of_targets(const cols_target *t)
+FS_INLINE d_wide loss_of_targets(const cols_target *t)
 {
-    if (!FS_F64) {
-        const d_exponential inverse = {t->inverse.fraction.high, t->inverse.exponent};
-        return d_wide_of(d_loss_short(t->rest.high, t->K, t->distance, inverse), d_set1(0.0));
-    }
-    const d_mask hopeless = d_lt(d_set1(0x1p+30), t->distance);
-    const d_wide ratio = d_wide_mul(t->rest, t->inverse.fraction);
-    const d_t own = d_sub(t->K, d_set1(HEADROOM)), exponent = d_add(own, t->inverse.exponent);
-    const d_wide m = {d_select(hopeless, t->rest.high, ratio.high),
-                      d_select(hopeless, t->rest.low, ratio.low)};
-    const d_wide log = d_log_ratio(m, d_select(hopeless, own, exponent), hopeless);
-    return d_wide_of(d_add(log.high, d_select(hopeless, t->distance, d_set1(0.0))),
-                     d_select(hopeless, d_set1(0.0), log.low));
-}
-
-FS_INLINE d_wide loss_of_targets(const cols_target *t, d_t x_t)
-{
-    const d_wide loss = log_of_targets(t);
-    const d_mask ordered = d_eq(t->rest.high, t->rest.high);
-    return d_wide_of(d_if_finite(x_t, d_select(ordered, loss.high, d_set1(NAN)),
-                                 d_select(ordered, d_set1(INFINITY), d_set1(NAN))),
-                     loss.low);
+    return d_end_loss(&t->shares, t->more);
 }
 
 /* As lse_of(). */
 FS_SHARED d_wide lse_of_targets(const cols_target *t, d_wide loss, d_t x_t)
 {
     const d_t e = d_sub(d_sub(t->K, t->d), d_set1(HEADROOM)), zero = d_set1(0.0);
-    const d_wide log = FS_F64 ? d_log_wide(t->sum, e)
+    const d_wide log = FS_F64 ? d_log_pair(t->sum, e)
                               : d_wide_of(d_log_scaled(t->sum.high, e), zero);
     const d_mask near = d_lt(loss.high, d_set1(1.0)), ordered = d_eq(t->sum.high, t->sum.high);
     const d_wide part = {d_select(near, loss.high, log.high), d_select(near, loss.low, log.low)};
@@ -261,7 +240,7 @@ FS_ONCE void finish_group(const cols_state *state, double z_loss, int grad, cols
     d_wide lse[D_PARTS];
     for (int p = 0; p < D_PARTS; p++) {
         target[p] = split_targets(state, group, p, grad || z_loss != 0.0);
-        const d_wide loss = loss_of_targets(&target[p], group->wide_logit[p]);
+        const d_wide loss = loss_of_targets(&target[p]);
         d_store(group->loss + p * D_LANES, loss.high);
         lse[p] = loss;
         if (z_loss == 0.0)

@@ -240,7 +240,7 @@ FS_INLINE void finish_row(const mixed_call *call, const cols_state *state, mixed
 {
     row->target = split_targets(state, &group->at, p, call->grad || call->z_loss != 0.0);
     row->total = total_of(call, group, p);
-    const d_wide distance = loss_of_targets(&row->target, group->at.wide_logit[p]);
+    const d_wide distance = loss_of_targets(&row->target);
     d_wide loss = loss_of_mixture(call, group, row->total, distance, p);
     row->z = d_wide_of(d_set1(0.0), d_set1(0.0));
     if (call->z_loss != 0.0) {

@@ -37,7 +37,7 @@ FS_INLINE d_t gradient_at_target(const mixed_call *call, const mixed_group *grou
 {
     const cols_target *t = &row->target;
     const d_t x_t = d_load(group->by_largest.logit + p * D_LANES);
-    const d_wide_exp e = d_exp_wide(d_two_sum(x_t, d_negative(t->shift)));
+    const d_exponential e = d_exp_wide(d_two_sum(x_t, d_negative(t->shift)));
     const d_t up = d_sub(d_set1(HEADROOM), d_sub(t->K, t->d));
     const d_wide term = d_wide_scale(e.fraction, d_power(d_add(up, e.exponent)));
     const d_wide share = d_wide_mul(term, d_wide_quotient(d_set1(1.0), t->sum));
@@ -161,10 +161,11 @@ FS_INLINE void mixed_tile_group(const fs_rows *rows, const mixed_call *call, con
     v_widen(v_load(group.at.logit), group.at.wide_logit);
     sum_classes(call, a, &group); /* before the terms take the logits' place */
     take_pivots(tile, a->n, v_load(group.at.target), &out);
+    const v_t pivot = v_load(group.at.target), others = cols_max_but(tile, a->n, pivot);
     if (call->grad)
-        cols_keep_but(tile, a->n, max, v_load(group.at.target), &out, &state);
+        cols_keep_but(tile, a->n, max, others, pivot, &out, &state);
     else
-        cols_sum_but(tile, a->n, max, v_load(group.at.target), &out, &state);
+        cols_sum_but(tile, a->n, max, others, pivot, &out, &state);
     for (int p = 0; p < D_PARTS; p++)
         finish_row(call, &state, &group, p, &row[p]);
     if (call->grad) {

@@ -90,24 +90,37 @@ FS_INLINE d_t cols_plus_ratio(d_t max, d_wide ratio)
     return FS_F64 ? d_plus_wide(max, ratio) : d_add(max, ratio.high);
 }
 
+/* Rows whose largest logit is no number, or not above -inf. */
+FS_SHARED void put_infinite(const fs_rows *rows, const tile_map *map, int64_t g,
+                            const cols_state *state, int64_t lanes)
+{
+    real max[V_LANES];
+    int64_t row = first_row(map, g);
+    v_store(max, state->max);
+    for (int64_t l = 0; l < lanes; l++, row += map->fold)
+        if (max[l] - max[l] != 0)
+            rows->value[row] = strided_holds_nan(rows, row) ? NAN : (double)max[l];
+}
+
 FS_INLINE void end_logsumexp_group(const fs_rows *rows, const tile_map *map, int64_t g,
                                    const cols_state *state)
 {
+    const uint32_t all = (uint32_t)((UINT64_C(1) << V_LANES) - 1);
+    const uint32_t finite = v_eq_bits(v_sub(state->max, state->max), v_set1(0));
+    const int64_t lanes = rows_of_group(rows, map, g), fold = map->fold;
     d_t max[D_PARTS];
-    double value[V_LANES], largest[V_LANES];
+    double log[V_LANES], *value = rows->value + first_row(map, g);
     v_widen(state->max, max);
-    for (int p = 0; p < D_PARTS; p++) {
-        d_store(value + p * D_LANES, cols_plus_ratio(max[p], cols_log_ratio(state, p)));
-        d_store(largest + p * D_LANES, max[p]);
-    }
-    int64_t row = first_row(map, g);
-    const int64_t lanes = rows_of_group(rows, map, g);
+    for (int p = 0; p < D_PARTS; p++)
+        d_store(log + p * D_LANES, cols_plus_ratio(max[p], cols_log_ratio(state, p)));
+    for (int l = 0; lanes == V_LANES && l < V_LANES; l++)
+        value[l * fold] = log[l];
+    const int64_t some = lanes < V_LANES ? lanes : 0;
     FS_ROLLED
-    for (int64_t l = 0; l < lanes; l++, row += map->fold) {
-        rows->value[row] = value[l];
-        if (largest[l] - largest[l] != 0)
-            rows->value[row] = strided_holds_nan(rows, row) ? NAN : largest[l];
-    }
+    for (int64_t l = 0; l < some; l++)
+        value[l * fold] = log[l];
+    if (finite != all)
+        put_infinite(rows, map, g, state, lanes);
 }
 
 static void logsumexp_cols(const fs_rows *rows)

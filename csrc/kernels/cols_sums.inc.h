@@ -97,54 +97,74 @@ FS_SHARED void join_cols(cols_sums *sums, int64_t n, d_wide *total)
     }
 }
 
-#if !FS_F64
-/* Terms, one to a column, are whole multiples of ABOVE's last digit and so few digits that four of
- * them have an exact sum in float32: the same as in float64. */
-FS_INLINE void join_exactly(v_t *sum, int64_t present, int64_t last)
+/* Terms of at most 1.5 * 2^HEADROOM are whole multiples of ABOVE's last digit and of so few digits
+ * that five have an exact sum: the same as with what it has lost, or in float64. */
+#define EXACT_TERMS 5
+
+/* A step of the tree while sums are exact; all arguments are known to the compiler. */
+FS_INLINE void join_exactly(v_t *sum, v_t *error, int half, int columns, int left)
 {
-    for (int64_t half = COLUMNS / 2; half >= last; half /= 2)
-        for (int64_t i = 0; i < half && i + half < present; i++)
+    for (int i = 0; i < half && i + half < columns; i++) {
+        if (!FS_F64 || half >= left)
+            error[i] = v_add(error[i], error[i + half]);
+        if (half >= left)
             sum[i] = v_add(sum[i], sum[i + half]);
+    }
 }
 
-FS_INLINE void join_wide(const v_t *sum, int64_t present, d_t *total)
+/* The others, in pairs of float64, or in float64. */
+FS_INLINE void join_rest(d_t (*sum)[D_PARTS], v_t *lost, int half, int left)
 {
-    d_t wide_sum[COLUMNS][D_PARTS];
-    for (int64_t i = 0; i < present; i++)
-        v_widen(sum[i], wide_sum[i]);
-    for (int64_t half = COLUMNS / 2; half > 0; half /= 2)
-        for (int64_t i = 0; i < half && i + half < present; i++)
-            for (int p = 0; p < D_PARTS; p++)
-                wide_sum[i][p] = d_add(wide_sum[i][p], wide_sum[i + half][p]);
-    for (int p = 0; p < D_PARTS; p++)
-        total[p] = wide_sum[0][p];
-}
+    for (int i = 0; i < half && half < left; i++)
+        for (int p = 0; p < D_PARTS; p++) {
+#if FS_F64
+            const d_wide pair = d_two_sum(sum[i][p], sum[i + half][p]);
+            sum[i][p] = pair.high;
+            lost[i] = d_add(d_add(lost[i], lost[i + half]), pair.low);
+#else
+            (void)lost;
+            sum[i][p] = d_add(sum[i][p], sum[i + half][p]);
 #endif
+        }
+}
+
+/* The tree as in join_cols(), of a number of columns that the compiler knows: those of a row of
+ * more than columns - 4 classes. As long as more than `left` columns are left, sums are exact. */
+FS_INLINE void join_known(cols_term_sums *sums, int columns, int left, d_wide *total)
+{
+    v_t *sum = &OF_COLUMN(sums->sum, 0), *error = &OF_COLUMN(sums->error, 0);
+    d_t rest[COLUMNS][D_PARTS], lost[D_PARTS];
+    join_exactly(sum, error, 8, columns, left);
+    join_exactly(sum, error, 4, columns, left);
+    join_exactly(sum, error, 2, columns, left);
+    join_exactly(sum, error, 1, columns, left);
+    for (int i = 0; i < left; i++)
+        v_widen(sum[i], rest[i]);
+    join_rest(rest, error, 8, left);
+    join_rest(rest, error, 4, left);
+    join_rest(rest, error, 2, left);
+    join_rest(rest, error, 1, left);
+    v_widen(error[0], lost);
+    for (int p = 0; p < D_PARTS; p++) /* of NaN, or what will be, what is lost means nothing */
+        total[p] = FS_F64 ? d_fast_two_sum(rest[0][p], lost[p])
+                          : d_wide_of(d_add(rest[0][p], lost[p]), d_set1(0.0));
+}
 
 /* float32's errors are joined by themselves, as in terms_total(). */
 FS_INLINE void join_terms(cols_term_sums *sums, int64_t n, d_wide *total)
 {
-#if FS_F64
-    join_cols(sums, n, total);
-#else
-    const int64_t present = n < COLUMNS ? n : COLUMNS;
-    d_t sum[D_PARTS], error[D_PARTS];
-    for (int64_t half = COLUMNS / 2; half > 0; half /= 2)
-        for (int64_t i = 0; i < half && i + half < present; i++)
-            sums->error[i] = v_add(sums->error[i], sums->error[i + half]);
-    if (n <= 4) {
-        join_exactly(sums->sum, present, 1);
-        v_widen(sums->sum[0], sum);
-    } else if (n <= COLUMNS) {
-        join_exactly(sums->sum, present, 4);
-        join_wide(sums->sum, 4, sum);
-    } else {
-        join_wide(sums->sum, COLUMNS, sum);
-    }
-    v_widen(sums->error[0], error);
-    for (int p = 0; p < D_PARTS; p++)
-        total[p] = d_wide_of(d_add(sum[p], error[p]), d_set1(0.0));
-#endif
+    if (n <= 4)
+        join_known(sums, 4, 1, total);
+    else if (n <= 8)
+        join_known(sums, 8, 2, total);
+    else if (n <= 2 * EXACT_TERMS)
+        join_known(sums, FS_F64 ? COLUMNS : 12, 2, total);
+    else if (!FS_F64 && n <= 12)
+        join_known(sums, 12, 4, total);
+    else if (!FS_F64 && n <= COLUMNS)
+        join_known(sums, COLUMNS, 4, total);
+    else
+        join_known(sums, COLUMNS, COLUMNS, total);
 }
 
 /* Of losses in float64. */

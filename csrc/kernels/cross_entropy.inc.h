@@ -14,42 +14,6 @@ typedef struct {
     full_sum all;
 } target_terms;
 
-/* e^(shift - x_t) and its reciprocal: a long chain of operations, so it is begun before the sweep
- * and runs beside it; the rare row that turns out to need a shift has it done again. */
-typedef struct {
-    wide distance;
-    wide_exp inverse;
-    wide_exp own;
-} target_exp;
-
-FS_INLINE target_exp exp_of_target(real x_t, real shift)
-{
-    target_exp e;
-    e.distance = two_sum((double)shift, -(double)x_t);
-    if (FS_F64) {
-        e.inverse = exp_wide(e.distance);
-    } else {
-        const one_exponential inverse = one_exp_short(e.distance.high);
-        e.inverse.fraction = wide_of(inverse.fraction, 0.0);
-        e.inverse.exponent = (int64_t)inverse.exponent;
-    }
-    e.own.fraction = end_quotient(1.0, e.inverse.fraction);
-    e.own.exponent = -e.inverse.exponent;
-    return e;
-}
-
-FS_INLINE wide loss_of_target(wide rest, int64_t K, const target_exp *target)
-{
-    const wide_exp e = target->inverse;
-    if (!FS_F64) {
-        const one_exponential inverse = {e.fraction.high, (double)e.exponent};
-        return wide_of(one_loss_short(rest.high, (double)K, target->distance.high, inverse), 0.0);
-    }
-    if (target->distance.high > 0x1p+30) /* hopeless: R itself has left the range */
-        return wide_of(target->distance.high + log_wide(rest, K - HEADROOM).high, 0.0);
-    return log1p_scaled(wide_mul(rest, e.fraction), K - HEADROOM + e.exponent);
-}
-
 FS_INLINE target_terms split_target(const row_state *state, real x_t, const target_exp *target)
 {
     target_terms terms = {0};
@@ -59,14 +23,6 @@ FS_INLINE target_terms split_target(const row_state *state, real x_t, const targ
     if (!FS_F64)
         terms.all.sum.low = 0.0;
     return terms;
-}
-
-FS_INLINE wide loss_of_terms(const target_terms *terms, int64_t K, real x_t,
-                             const target_exp *target)
-{
-    if (terms->rest.high == terms->rest.high && x_t - x_t == 0)
-        return loss_of_target(terms->rest, K, target);
-    return wide_of(terms->rest.high != terms->rest.high ? NAN : INFINITY, 0.0);
 }
 
 /* logsumexp of a row that has a z-loss. The log of the sum is as far off as the sum is, however
@@ -93,7 +49,7 @@ FS_INLINE wide z_square(double z_loss, wide lse)
 FS_SHARED void end_target(const row_state *state, real x_t, const target_exp *e, real shift,
                           double z_loss, target_terms *terms)
 {
-    const wide loss = loss_of_terms(terms, state->K, x_t, e);
+    const wide loss = loss_of_target(terms->rest, state->K, e);
     terms->loss = loss.high;
     terms->loss_low = loss.low;
     if (z_loss != 0.0)

@@ -3,10 +3,6 @@
 #include <math.h>
 #include "../math/finish.h"
 #include "../math/state.h"
-#include "../simd/one_wide.h"
-#define W(word) one_##word
-#include "../math/finish_single.inc.h"
-#undef W
 #include "../math/exp.inc.h"
 #include "rows.h"
 #include "sums.inc.h"
@@ -27,9 +23,6 @@
 #include "state.inc.h"
 #if V_LANES > 1
 #include "../math/finish_lanes.inc.h"
-#define W(word) d_##word
-#include "../math/finish_single.inc.h"
-#undef W
 #include "tile.inc.h"
 #include "cols_sums.inc.h"
 #include "cols.inc.h"

@@ -70,7 +70,7 @@ FS_INLINE void losses_of(const rows_aside *aside, double z_loss, double *loss, d
     for (int p = 0; p < D_PARTS; p++) {
         const d_t x_t = group.wide_logit[p];
         const cols_target t = split_targets(&state, &group, p, z_loss != 0.0);
-        const d_wide own = loss_of_targets(&t, x_t);
+        const d_wide own = loss_of_targets(&t);
         d_store(loss + p * D_LANES, own.high);
         if (z_loss != 0.0)
             d_store(z_term + p * D_LANES,

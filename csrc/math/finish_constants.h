@@ -26,27 +26,30 @@
 #define LN2_HEAD 0x1.62e42feep-1
 #define LN2_REST 0x1.a39ef35793c76p-33
 
-/* log(1+f) = f - f^2/2 + s (f^2/2 + z L(z)), s = f/(2+f), z = s^2: relative error 2^-58.8 */
-#define LOG_L0 0x1.5555555555593p-1
-#define LOG_L1 0x1.999999997fc64p-2
-#define LOG_L2 0x1.249249420747ep-2
-#define LOG_L3 0x1.c71c51f4d6e17p-3
-#define LOG_L4 0x1.7466439bec015p-3
-#define LOG_L5 0x1.39a13566f0a41p-3
-#define LOG_L6 0x1.2f0b16552abefp-3
+/* log(1 + f) = t + t z Q(z), t = 2 f / (2 + f), z = t^2, f in [-1/3, 1/2]: relative error 2^-61.6 */
+#define LOG_Q0 0x1.555555555554fp-4
+#define LOG_Q1 0x1.999999999c115p-7
+#define LOG_Q2 0x1.24924921ea179p-9
+#define LOG_Q3 0x1.c71c748ab801bp-12
+#define LOG_Q4 0x1.745c4c03fbb0cp-14
+#define LOG_Q5 0x1.3b359b95b87ccp-16
+#define LOG_Q6 0x1.0dcdfdda21c4bp-18
+#define LOG_Q7 0x1.1b7183c0be620p-20
 
-/* Those of float32 (finish_single.inc.h). */
-/* short: e^r = 1 + r + r^2 q(r), |r| <= ln(2)/2 + 0.001: relative error 2^-39.6 */
-#define EXP_SHORT_C2 0x1.0000000060018p-1
-#define EXP_SHORT_C3 0x1.5555557e7ffdcp-3
-#define EXP_SHORT_C4 0x1.55555419386c7p-5
-#define EXP_SHORT_C5 0x1.1110a124e6e17p-7
-#define EXP_SHORT_C6 0x1.6c18d8db9cd71p-10
-#define EXP_SHORT_C7 0x1.a18763a78dbaap-13
-#define EXP_SHORT_C8 0x1.9e87429397334p-16
-/* short: log(1 + f) = s (2 + z L(z)), s and z as above: relative error 2^-37.6 */
-#define LOG_SHORT_L0 0x1.555554fd86f81p-1
-#define LOG_SHORT_L1 0x1.999a7acb9af85p-2
-#define LOG_SHORT_L2 0x1.2438c20cd2941p-2
-#define LOG_SHORT_L3 0x1.e2fa4a6724f12p-3
+/* Those of float32. */
+/* short: e^r = 1 + r + r^2 q(r), |r| <= ln(2)/2 + 0.001: relative error 2^-34.1 */
+#define EXP_SHORT_C2 0x1.0000003b1520cp-1
+#define EXP_SHORT_C3 0x1.5555543ea75f0p-3
+#define EXP_SHORT_C4 0x1.55548b961e5a7p-5
+#define EXP_SHORT_C5 0x1.1112749246279p-7
+#define EXP_SHORT_C6 0x1.6d8f14a7c9f3dp-10
+#define EXP_SHORT_C7 0x1.9f072760ac65ap-13
+/* short: log(1 + f) as above: relative error 2^-35.4 */
+#define LOG_SHORT_Q0 0x1.55555422aa5d9p-4
+#define LOG_SHORT_Q1 0x1.999bdb7eeb1b9p-7
+#define LOG_SHORT_Q2 0x1.23e9a2f801040p-9
+#define LOG_SHORT_Q3 0x1.ed8d526a5f8edp-12
+
+/* A float64 loss may be subnormal, its sum of the others over the pivot's term a float64 before. */
+#define WIDE_LIFT 60.0
 #endif

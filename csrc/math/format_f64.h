@@ -14,6 +14,7 @@
  * and 2^63 of the largest do not overflow. */
 #define HEADROOM 200
 #define HEADROOM_POWER 0x1p+200
+#define LOSS_LIFT WIDE_LIFT
 #define EXPONENT_BIAS 1023
 #define K_ROUNDER 0x1.8p+52 /* 1.5 * 2^52: adding it rounds to an integer */
 /* 1.5 * 2^24: what is added to it is rounded to TURN_BITS bits after the point. Taken away again,

@@ -16,6 +16,7 @@ FS_INLINE d_t d_sub(d_t a, d_t b) { return _mm512_sub_pd(a, b); }
 FS_INLINE d_t d_mul(d_t a, d_t b) { return _mm512_mul_pd(a, b); }
 FS_INLINE d_t d_div(d_t a, d_t b) { return _mm512_div_pd(a, b); }
 FS_INLINE d_t d_fma(d_t a, d_t b, d_t c) { return _mm512_fmadd_pd(a, b, c); }
+FS_INLINE d_t d_fnma(d_t a, d_t b, d_t c) { return _mm512_fnmadd_pd(a, b, c); }
 FS_INLINE d_t d_max(d_t a, d_t b) { return _mm512_max_pd(a, b); }
 FS_INLINE d_t d_min(d_t a, d_t b) { return _mm512_min_pd(a, b); }
 FS_INLINE d_mask d_lt(d_t a, d_t b) { return _mm512_cmp_pd_mask(a, b, _CMP_LT_OQ); }
@@ -25,14 +26,13 @@ FS_INLINE d_t d_exponent(d_t t)
 {
     return _mm512_castsi512_pd(_mm512_slli_epi64(_mm512_castpd_si512(t), 52));
 }
-FS_INLINE d_t d_split(d_t a, d_t *exponent)
+FS_INLINE d_t d_binade(d_t a, d_t b, d_t *exponent)
 {
-    const __m512i bits = _mm512_castpd_si512(a);
-    const __m512i shifted = _mm512_add_epi64(bits, _mm512_set1_epi64(SQRT_HALF_TO_ONE));
-    const __m512i biased = _mm512_srli_epi64(shifted, 52);
+    const __m512i apart = _mm512_sub_epi64(_mm512_castpd_si512(a), _mm512_castpd_si512(b));
+    const __m512i bits = _mm512_add_epi64(apart, _mm512_set1_epi64(NEAREST_BINADE));
+    const __m512i biased = _mm512_srli_epi64(bits, 52);
     const __m512i number = _mm512_or_si512(biased, _mm512_set1_epi64(INTEGER_BITS));
-    const __m512i whole = _mm512_sub_epi64(biased, _mm512_set1_epi64(1023));
     *exponent = _mm512_sub_pd(_mm512_castsi512_pd(number), _mm512_set1_pd(INTEGER_BIAS));
-    return _mm512_castsi512_pd(_mm512_sub_epi64(bits, _mm512_slli_epi64(whole, 52)));
+    return _mm512_castsi512_pd(_mm512_slli_epi64(biased, 52));
 }
 #endif

@@ -1,5 +1,5 @@
 /* The words for float64 lanes that finish rows (README.md), one lane of them: a row alone. Those of
- * the steps that are written for both (math/finish_single.inc.h). */
+ * the steps that are written for both (math/finish_steps.inc.h). */
 #ifndef FS_SIMD_ONE_WIDE_H
 #define FS_SIMD_ONE_WIDE_H
 #include <math.h>
@@ -16,6 +16,7 @@ FS_INLINE one_t one_sub(one_t a, one_t b) { return a - b; }
 FS_INLINE one_t one_mul(one_t a, one_t b) { return a * b; }
 FS_INLINE one_t one_div(one_t a, one_t b) { return a / b; }
 FS_INLINE one_t one_fma(one_t a, one_t b, one_t c) { return fma(a, b, c); }
+FS_INLINE one_t one_fnma(one_t a, one_t b, one_t c) { return fma(-a, b, c); }
 FS_INLINE one_t one_max(one_t a, one_t b) { return a > b ? a : b; }
 FS_INLINE one_t one_min(one_t a, one_t b) { return a < b ? a : b; }
 FS_INLINE one_mask one_lt(one_t a, one_t b) { return a < b; }
@@ -28,14 +29,16 @@ FS_INLINE one_t one_exponent(one_t t)
     memcpy(&t, &bits, sizeof t);
     return t;
 }
-FS_INLINE one_t one_split(one_t a, one_t *exponent)
+FS_INLINE one_t one_binade(one_t a, one_t b, one_t *exponent)
 {
-    uint64_t bits;
+    uint64_t bits, less;
+    double power;
     memcpy(&bits, &a, sizeof bits);
-    const uint64_t biased = (bits + (uint64_t)SQRT_HALF_TO_ONE) >> 52;
+    memcpy(&less, &b, sizeof less);
+    const uint64_t biased = (bits - less + (uint64_t)NEAREST_BINADE) >> 52;
+    bits = biased << 52;
+    memcpy(&power, &bits, sizeof power);
     *exponent = (double)((int64_t)biased - 1023);
-    bits -= (biased - 1023) << 52;
-    memcpy(&a, &bits, sizeof a);
-    return a;
+    return power;
 }
 #endif
