@@ -106,13 +106,16 @@ static void place_back(fs_plan *p, const fs_rows *rows, const int64_t *offsets)
  * factor for all. */
 static int fit_factors(const fs_plan *p, fs_rows *rows, const fs_sample_factors *factors)
 {
+    const int two = !p->mixed && p->call->z_loss != 0.0;
+    const double one = factors->one * p->weight_scale;
+    rows->z_factor = two ? factors->z_factor : factors->factor;
     for (int64_t i = 0; p->mixed && i < rows->rows; i++)
-        factors->z_factor[i] = factors->factor[i] *= p->weight_scale;
-    if (!p->mixed && fs_range_holds(factors->one)) {
-        rows->one_factor = factors->one;
+        factors->factor[i] *= p->weight_scale;
+    if (fs_range_holds(one)) {
+        rows->one_factor = one;
         return 0;
     }
-    return fs_range_factors(rows->rows, factors->factor, factors->z_factor, factors->power);
+    return fs_range_factors(rows->rows, factors->factor, two ? factors->z_factor : 0, factors->power);
 }
 
 static void run_tile(fs_plan *p, int64_t row, int64_t count, const int64_t *offsets, char *scratch,
@@ -209,7 +212,7 @@ fs_status fs_run(fs_call *call)
     p.pieces.driver = &p;
     fs_pace_begin(&p.pace, call);
     if (fs_is_loss(call->op)) {
-        status = fs_targets_check(call, &p.layout, &p.pace, &targets);
+        status = fs_targets_check(call, &p.layout, p.kernels, &p.pace, &targets);
         if (status.error != FS_OK)
             return status;
         p.divisor = fs_targets_divisor(call, &targets);

@@ -27,26 +27,37 @@ void fs_take_values(const fs_plan *p, const fs_rows *rows, const int64_t *offset
         fs_store_value(p->call->dtype, to + i * step, rows->value[i]);
 }
 
-/* 0 times an infinite loss is 0: a class or sample of weight 0 costs nothing, while NaN still
- * shows. */
-static double weighed(double weight, double loss)
+/* Rounded once, where that can be seen: a call to fma() takes as long as the rest. A sample of
+ * weight 0 costs nothing, as below. */
+static double plus_z_term(const fs_plan *p, double loss, double sample, double z_term)
 {
-    return weight == 0.0 && loss == loss ? 0.0 : loss * weight;
+    if (sample == 0.0 && fabs(z_term) == INFINITY)
+        return loss;
+    if (p->call->dtype == FS_FLOAT32 || sample == 1.0)
+        return loss + sample * z_term;
+    return fma(sample, z_term, loss);
 }
 
-/* Weighs a tile's losses. (A row that is not counted has a loss of 0 already.) */
+/* Weighs a tile's losses. 0 times an infinite loss is 0: a class or sample of weight 0 costs
+ * nothing, while NaN still shows. (A row that is not counted has a loss of 0 already.) */
 static void weigh_losses(const fs_plan *p, const fs_rows *rows, const fs_sample_factors *factors)
 {
-    const double z_loss = p->mixed ? 0.0 : p->call->z_loss;
-    if (!fs_is_weighted(p->call) && z_loss == 0.0)
-        return;
-    for (int64_t i = 0; i < rows->rows; i++) {
-        const double loss = weighed(factors->weight[i], rows->value[i]), sample = factors->sample[i];
-        rows->value[i] = loss;
-        if (z_loss != 0.0)
-            rows->value[i] = sample == 0.0 ? loss + weighed(sample, rows->z_term[i])
-                                           : fma(sample, rows->z_term[i], loss);
+    const double z_loss = p->mixed ? 0.0 : p->call->z_loss, *weight = factors->weight;
+    const int64_t weighted = fs_is_weighted(p->call) ? rows->rows : 0;
+    const int64_t with_z = z_loss != 0.0 ? rows->rows : 0;
+    const uint64_t infinite = bits_of(INFINITY);
+    double *value = rows->value, product[FS_TILE];
+    uint64_t odd = 0; /* the sign bit: a product is not finite */
+    for (int64_t i = 0; i < weighted; i++) {
+        product[i] = value[i] * weight[i];
+        odd |= (bits_of(product[i]) & infinite) + (UINT64_C(1) << 52);
     }
+    for (int64_t i = 0; odd >> 63 && i < weighted; i++)
+        if (weight[i] == 0.0 && fabs(value[i]) == INFINITY)
+            product[i] = 0.0;
+    memcpy(value, product, (size_t)weighted * sizeof *value);
+    for (int64_t i = 0; i < with_z; i++)
+        value[i] = plus_z_term(p, value[i], factors->sample[i], rows->z_term[i]);
 }
 
 /* Losses so large that their sum may overflow where their mean does not go to a sum of their own.
@@ -75,31 +86,6 @@ static void set_huge_aside(fs_plan *p, int64_t row, const fs_rows *rows)
     }
 }
 
-static void add_loss(double loss, int64_t at, fs_loss_sums *sums)
-{
-    const wide next = two_sum(sums->high[at], loss);
-    sums->high[at] = next.high;
-    sums->low[at] += next.low;
-}
-
-/* Adds losses, each with its rounding error. Which sum takes one depends on its number in the chunk
- * alone. */
-static void add_losses(const fs_plan *p, const double *loss, int64_t number, int64_t count,
-                       fs_loss_sums *sums)
-{
-    while (count > 0) {
-        const int64_t whole = number % FS_SUMS == 0 ? count / FS_SUMS * FS_SUMS : 0;
-        const int64_t step = p->kernels->add_values && whole > 0 ? whole : 1;
-        if (step > 1)
-            p->kernels->add_values(loss, whole, sums->high, sums->low);
-        else
-            add_loss(*loss, number % FS_SUMS, sums);
-        loss += step;
-        number += step;
-        count -= step;
-    }
-}
-
 /* Adds a tile's losses to the sums of their chunks. */
 static void sum_losses(fs_plan *p, int64_t row, const fs_rows *rows)
 {
@@ -107,7 +93,7 @@ static void sum_losses(fs_plan *p, int64_t row, const fs_rows *rows)
     for (int64_t i = 0, count; i < rows->rows; i += count) {
         const int64_t chunk = (row + i) / p->chunk, number = row + i - chunk * p->chunk;
         count = at_most(rows->rows - i, p->chunk - number);
-        add_losses(p, rows->value + i, number, count, &p->sums[chunk]);
+        fs_sums_add(p->kernels, &p->sums[chunk], number, rows->value + i, count);
     }
 }
 
@@ -133,8 +119,7 @@ void fs_finish_loss(fs_call *call, const fs_plan *p, const fs_target_sums *targe
 {
     wide total = {0.0, 0.0}, huge = {0.0, 0.0};
     for (int64_t chunk = 0; fs_is_loss(call->op) && chunk < p->chunks; chunk++) {
-        for (int k = 0; k < FS_SUMS; k++)
-            total = wide_add(total, wide_of(p->sums[chunk].high[k], p->sums[chunk].low[k]));
+        total = fs_sums_total(total, &p->sums[chunk]);
         huge = wide_add(huge, p->huge[chunk]);
     }
     const double divisor = fs_targets_divisor(call, targets), scale = huge.high ? HUGE_SCALE : 1.0;

@@ -5,8 +5,8 @@
 #include "dispatch.h"
 #include "fastsoftmax.h"
 #include "layout.h"
-#include "math/wide.h"
 #include "pace.h"
+#include "sums.h"
 #include <stddef.h>
 
 enum {
@@ -16,8 +16,6 @@ enum {
     FS_COLS_BYTES = 16 * 1024, /* of a tile of rows side by side: it is gone through three times */
     FS_COLS_SPARE = 20 * 1024  /* beyond it: squares that are transposed whole, or a second group */
 };
-
-typedef struct { double high[FS_SUMS], low[FS_SUMS]; } fs_loss_sums;
 
 typedef struct {
     const fs_call *call;
@@ -45,7 +43,7 @@ typedef struct {
     char *scratch;      /* scratch_bytes a thread */
     size_t scratch_bytes;
     double divisor;     /* of the gradient: 0 where there is nothing to average */
-    fs_loss_sums sums[FS_MAX_CHUNKS];
+    fs_sums sums[FS_MAX_CHUNKS];
     wide huge[FS_MAX_CHUNKS]; /* of losses too large for the others (losses.c) */
 } fs_plan;
 

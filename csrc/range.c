@@ -1,4 +1,5 @@
 #include "range.h"
+#include "math/wide.h"
 #include <math.h>
 
 /* Within 2^-60 to 2^60 neither a factor nor its products with probabilities leave float32's range
@@ -10,6 +11,18 @@ static int in_range(double f)
 {
     const double size = fabs(f);
     return (size >= SMALLEST && size <= LARGEST) || size == 0.0;
+}
+
+/* Whether any of many is not; by operations on bits, for vectors: sign bits say so. */
+static int leave_range(int64_t count, const double *f)
+{
+    const uint64_t smallest = bits_of(SMALLEST), largest = bits_of(LARGEST);
+    uint64_t any = 0;
+    for (int64_t i = 0; i < count; i++) {
+        const uint64_t size = bits_of(f[i]) << 1 >> 1;
+        any |= ((size - smallest) | (largest - size)) & (0 - size);
+    }
+    return (int)(any >> 63);
 }
 
 /* Large factors keep as much as they may, so that tiny probabilities are not subnormal beside them;
@@ -34,18 +47,17 @@ int fs_range_holds(double f) { return f != 0.0 && in_range(f); }
 
 int fs_range_factors(int64_t rows, double *factor, double *z_factor, double *power)
 {
-    int any = 0;
-    for (int64_t i = 0; i < rows; i++)
-        any |= !(in_range(factor[i]) & in_range(z_factor[i]));
-    if (!any)
+    if (!leave_range(rows, factor) && !(z_factor && leave_range(rows, z_factor)))
         return 0;
     for (int64_t i = 0; i < rows; i++) {
-        const double a = fabs(factor[i]), b = fabs(z_factor[i]), largest = a > b ? a : b;
+        const double a = fabs(factor[i]), b = z_factor ? fabs(z_factor[i]) : 0.0;
+        const double largest = a > b ? a : b;
         power[i] = in_range(largest) && a == a ? 1.0 : power_for(a == a ? largest : a);
         if (power[i] == 1.0)
             continue;
         factor[i] = over_power(factor[i], power[i]);
-        z_factor[i] = over_power(z_factor[i], power[i]);
+        if (z_factor)
+            z_factor[i] = over_power(z_factor[i], power[i]);
     }
     return 1;
 }

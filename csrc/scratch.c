@@ -2,6 +2,7 @@
 #include "recycle.h"
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* Large pieces are recycled: from the system a gigabyte of small pages takes a tenth of a second to
  * give back alone, and nobody answers Ctrl-C meanwhile. */
@@ -30,28 +31,50 @@ static int64_t next_stop(fs_plan *p, int64_t from)
     return fs_pace_stops(&p->pace, SLICE) ? from : at_most(from + SLICE, p->call->n);
 }
 
-/* The power of two that leaves the largest weight of size 1 to 2, whatever they are measured in. */
+/* The power of two that leaves the largest weight of size 1 to 2, whatever they are measured in.
+ * Sizes are compared as bits: a chain of one cycle a weight. */
 static int weight_exponent(fs_plan *p)
 {
-    const double *weight = p->call->weight;
-    double largest = 0.0;
+    const uint64_t infinite = UINT64_C(0x7ff0000000000000);
+    uint64_t largest = 0;
     for (int64_t j = 0, end; (end = next_stop(p, j)) > j;)
-        for (; j < end; j++)
-            if (fabs(weight[j]) > largest)
-                largest = fabs(weight[j]);
-    return largest > 0.0 && largest - largest == 0 ? ilogb(largest) : 0;
+        for (; j < end; j++) {
+            const uint64_t size = bits_of(p->call->weight[j]) << 1 >> 1;
+            const uint64_t number = size > infinite ? 0 : size; /* not NaN */
+            largest = number > largest ? number : largest;
+        }
+    return largest > 0 && largest != infinite ? ilogb(of_bits(largest)) : 0;
 }
 
-/* One class weight from float64: to the copy, what float32 loses of it behind, and to the sum. */
-static void copy_weight(fs_plan *p, int64_t j, char *low, int exponent, wide *total)
+/* As float32, what that loses behind; returns whether it loses anything. */
+static int narrow(const double *weight, int64_t count, float *high, float *low)
 {
-    const double weight = ldexp(p->call->weight[j], -exponent);
-    const double lost = p->size == 4 ? weight - (double)(float)weight : 0.0;
-    fs_store_value(p->call->dtype, (char *)p->class_weight + j * p->size, weight);
-    fs_store_value(p->call->dtype, low + j * p->size, lost);
-    if (lost != 0.0)
-        p->class_weight_low = low;
-    *total = wide_add(*total, wide_of(weight, 0.0));
+    uint64_t lost = 0;
+    for (int64_t i = 0; i < count; i++) {
+        const double rest = weight[i] - (double)(float)weight[i];
+        high[i] = (float)weight[i];
+        low[i] = (float)rest;
+        lost |= bits_of(rest);
+    }
+    return lost << 1 != 0;
+}
+
+/* Class weights begin to end - 1 from float64 to the copy, and to their sum. */
+static void copy_weights(fs_plan *p, int64_t begin, int64_t end, fs_sums *sums)
+{
+    enum { PART = 256 };
+    double part[PART], *doubles = p->class_weight;
+    float *high = p->class_weight, *low = high + p->call->n;
+    for (int64_t j = begin, count; j < end; j += count) {
+        count = at_most(PART, end - j);
+        for (int64_t i = 0; i < count; i++)
+            part[i] = p->call->weight[j + i] / p->weight_scale;
+        if (p->size == 8)
+            memcpy(doubles + j, part, (size_t)count * sizeof *part);
+        else if (narrow(part, count, high + j, low + j))
+            p->class_weight_low = low;
+        fs_sums_add(p->kernels, sums, j, part, count);
+    }
 }
 
 /* A mixed loss takes the class weights by vectors: a copy in the dtype of the logits. 0: no memory,
@@ -59,22 +82,19 @@ static void copy_weight(fs_plan *p, int64_t j, char *low, int exponent, wide *to
 static int copy_class_weight(fs_plan *p)
 {
     const fs_call *call = p->call;
-    wide total = {0.0, 0.0};
+    fs_sums sums = {{0.0}, {0.0}};
     p->class_weight = p->class_weight_low = 0;
     p->weight_total = (double)call->n;
     p->weight_scale = 1.0;
     if (!p->mixed || !call->weight)
         return 1;
-    const int exponent = weight_exponent(p);
-    p->weight_scale = ldexp(1.0, exponent);
+    p->weight_scale = ldexp(1.0, weight_exponent(p));
     p->class_weight = take(for_class_weights(p));
-    char *low = p->class_weight ? (char *)p->class_weight + call->n * p->size : 0;
     fs_pace_change(&p->pace);
-    for (int64_t j = 0, end; low && (end = next_stop(p, j)) > j;)
-        for (; j < end; j++)
-            copy_weight(p, j, low, exponent, &total);
-    p->weight_total = total.high + total.low;
-    return low && !p->pace.stopped;
+    for (int64_t j = 0, end; p->class_weight && (end = next_stop(p, j)) > j; j = end)
+        copy_weights(p, j, end, &sums);
+    p->weight_total = wide_value(fs_sums_total(wide_of(0.0, 0.0), &sums));
+    return p->class_weight && !p->pace.stopped;
 }
 
 int fs_plan_allocate(fs_plan *p)

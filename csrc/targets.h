@@ -1,6 +1,7 @@
 /* Labels and weights: checked as a whole before anything is written, then read tile by tile. */
 #ifndef FS_TARGETS_H
 #define FS_TARGETS_H
+#include "dispatch.h"
 #include "fastsoftmax.h"
 #include "layout.h"
 #include "pace.h"
@@ -10,8 +11,8 @@ typedef struct {
 } fs_target_sums;
 
 /* Every label in [0, n) or ignored; else the first bad one in C order. */
-fs_status fs_targets_check(const fs_call *call, const fs_layout *layout, fs_pace *pace,
-                           fs_target_sums *sums);
+fs_status fs_targets_check(const fs_call *call, const fs_layout *layout, const fs_kernels *kernels,
+                           fs_pace *pace, fs_target_sums *sums);
 
 /* Whether samples differ in weight. */
 int fs_is_weighted(const fs_call *call);
@@ -24,7 +25,7 @@ typedef struct {
     double *weight;   /* the loss: sample weight, and the label's class weight if asked for; without */
     double *sample;   /* the z-loss: sample weight; either only if some weigh or with z_loss */
     double *factor;   /* the gradient of the loss */
-    double *z_factor; /* the gradient of the z-loss */
+    double *z_factor; /* the gradient of the z-loss, if there is one */
     double *power;    /* room for what range.h makes of the last two */
     double one;       /* these, if they are the same for all samples that count; else 0 */
 } fs_sample_factors;

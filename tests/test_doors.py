@@ -38,6 +38,16 @@ def logits(rng, shape, dtype):
     return rng.normal(0, 4, shape).astype(dtype)
 
 
+def options_of_losses(rng, x, t):
+    """What doors let through beside labels: each alone, and all of them."""
+    weight, sample_weight = rng.random(x.shape[-1]), rng.random(t.shape)
+    options = [("label_smoothing", 0.3), ("z_loss", 0.1), ("weight", weight),
+               ("sample_weight", sample_weight)]  # fmt: skip
+    yield from ({name: value} for name, value in options)
+    yield dict(options)
+    yield {"weight": weight.astype(np.float32), "sample_weight": sample_weight.astype(np.float32)}
+
+
 @WITH_DOOR
 @pytest.mark.parametrize("name", UNARY + LOSSES)
 def test_a_door_is_the_function_that_it_stands_before(name):
@@ -75,6 +85,9 @@ def test_plain_calls_do_not_take_the_general_way(name, monkeypatch, rng):
         t = np.array([0, 5, -1, 1])
         for reduction in ("mean", "sum", "none"):
             function(x, t, reduction=reduction, axis=1, ignore_index=-1, threads=2)
+        for options in options_of_losses(rng, x, t):
+            function(x, t, ignore_index=-1, **options)
+            function(x, np.full_like(x, 1 / 6), **options)
         if name == "cross_entropy_with_grad":
             function(x, t, ignore_index=-1, out=np.empty_like(x))
             function(x, t, ignore_index=-1, out=x)
@@ -113,6 +126,20 @@ def test_losses(name, shape, dtype, rng):
         options = {"reduction": reduction, "ignore_index": ignored, "axis": last, "threads": 2}
         assert outcome(door, x, t, **options) == outcome(way, x, t, **options)
     assert outcome(door, x, labels) == outcome(way, x, labels)
+
+
+@pytest.mark.usefixtures("isa")
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("name", LOSSES)
+def test_losses_with_options(name, shape, dtype, rng):
+    x = logits(rng, shape, dtype)
+    labels = np.asarray(rng.integers(0, shape[-1], shape[:-1]))
+    soft = rng.random(shape).astype(dtype)
+    door, way = getattr(fastsoftmax, name), general(name)
+    for options in options_of_losses(rng, x, labels):
+        for reduction, t in itertools.product(("mean", "none"), (labels, soft)):
+            both = {"reduction": reduction, "ignore_index": 0, **options}
+            assert outcome(door, x, t, **both) == outcome(way, x, t, **both)
 
 
 @pytest.mark.usefixtures("isa")
@@ -180,8 +207,9 @@ def odd_losses(rng):
         ("ignore_index", (True, 2**63, -(2**63), 2**70, 5, 1.0, np.int64(5), None)),
         ("reduction", ("Mean", "", None, b"mean", np.str_("sum"), 0)),
         ("label_smoothing", (False, 0, -0.0, 0.1, 2, np.float64(0), float("nan"))),
-        ("z_loss", (False, 0, 1e-3, None)), ("weight", (1, np.ones(6))),
-        ("sample_weight", (2, [1, 2, 3])), ("normalizer", (2.0, 0, "x")),
+        ("z_loss", (False, 0, 1e-3, None, float("inf"))), ("normalizer", (2.0, 0, "x")),
+        ("weight", (1, np.ones(6), np.ones(5), np.ones((6, 1)), np.ones(12)[::2], np.ones(6, int))),
+        ("sample_weight", (2, [1, 2, 3], np.ones(6), np.ones((4, 1)), np.ones(8)[::2])),
     ):  # fmt: skip
         for option in options:
             yield x, t, {name: option}
@@ -198,8 +226,12 @@ def odd_losses(rng):
     ):  # fmt: skip
         yield inside, t, {"out": out}
         yield inside, t + 1, {"out": out}
-    shared = np.zeros(24, np.float32)
+    shared, out = np.zeros(24, np.float32), np.zeros((4, 6), np.float32)
     yield x, shared[3:11].view(np.int64), {"out": shared.reshape(4, 6)}
+    yield x, shared.reshape(4, 6), {"out": shared.reshape(4, 6)}
+    for name, size in (("weight", 6), ("sample_weight", 4)):
+        yield x, t, {name: out.ravel().view(np.float64)[:size], "out": out}
+        yield x, t, {name: out.ravel()[:size], "out": out}
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -214,4 +246,4 @@ def test_odd_losses_reach_the_general_way(name):
         assert found == outcome(general(name), same, labels, **other), options
         assert repr((x, t, options)) == repr((same, labels, other))
         count += 1
-    assert count > 55
+    assert count > 65

@@ -4,7 +4,6 @@
 /* A group's rows: what the driver knows of them, and the results. Lanes without a row, and rows
  * that are not counted, go along with target 0. */
 typedef struct {
-    int64_t at[V_LANES]; /* the targets in the tile */
     real target[V_LANES], logit[V_LANES];
     d_t wide_logit[D_PARTS];
     double factor[V_LANES], z_factor[V_LANES];
@@ -38,28 +37,6 @@ FS_ONCE void load_targets(const fs_rows *rows, const tile_map *map, tile_targets
         load_strips(given + row, map->fold, map->fold, strip / map->fold, strip + V_LANES, t->target + row);
 }
 
-FS_ONCE void begin_group(const fs_rows *rows, const tile_map *map, int64_t g, int grad,
-                           const real *tile, cols_group *group)
-{
-    int64_t row = first_row(map, g);
-    group->all_counted = 1;
-    FS_ROLLED
-    for (int l = 0; l < V_LANES; l++, row += map->fold) {
-        const int64_t given = row < rows->rows ? rows->target[row] : -1;
-        const int64_t target = given < 0 ? 0 : given;
-        group->counted[l] = given >= 0;
-        group->all_counted &= given >= 0;
-        group->at[l] = target * V_LANES + l;
-        group->target[l] = (real)target;
-        group->logit[l] = tile[group->at[l]];
-        if (grad) {
-            group->factor[l] = given >= 0 ? rows->factor[row] : 0.0;
-            group->z_factor[l] = given >= 0 ? rows->z_factor[row] : 0.0;
-        }
-    }
-}
-
-/* What the plain kernels need of it. */
 FS_ONCE void begin_plain(const fs_rows *rows, const tile_map *map, int64_t g, int grad,
                            const tile_targets *t, cols_group *group)
 {

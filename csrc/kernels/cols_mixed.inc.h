@@ -20,8 +20,7 @@ typedef struct {
     int some, all;           /* of the lanes that count */
     double here[V_LANES];    /* 1: this lane */
     double logit[V_LANES], weight[V_LANES]; /* of the target */
-    int64_t at[V_LANES];     /* the target in the tile */
-    real at_target[V_LANES]; /* of the gradient */
+    real target[V_LANES], at_target[V_LANES]; /* of the gradient */
 } outweighed_targets;
 
 typedef struct {
@@ -30,13 +29,15 @@ typedef struct {
     double weight[V_LANES], share[V_LANES]; /* at the pivot: its class weight, its target */
     real slope[V_LANES], slope_low[V_LANES], base[V_LANES], base_low[V_LANES]; /* times factor */
     outweighed_targets by_largest;
+    v_t max;    /* of the logits */
+    int finite; /* all losses are */
 } mixed_group;
 
 FS_INLINE mixed_call begin_call(const fs_rows *rows, int soft, int grad)
 {
     mixed_call call = {0};
     const wide one = wide_of(1.0, 0.0);
-    call.q = row_coefficients(rows, 0);
+    call.q = row_coefficients(rows);
     call.even = wide_mul(call.q.base, wide_of(rows->weight_total, 0.0));
     call.hard = sum_of_coefficients(rows, &call.q, one);
     call.at_hard = wide_add(wide_mul(call.q.slope, one), call.q.base);
@@ -48,6 +49,9 @@ FS_INLINE mixed_call begin_call(const fs_rows *rows, int soft, int grad)
 }
 
 /* --- a row on its own --- */
+
+static void cross_entropy_mixed_rows(const fs_rows *rows);
+static void cross_entropy_mixed_grad_rows(const fs_rows *rows);
 
 /* Row `row` by the kernels of cross_entropy_mixed.inc.h; its gradient goes to a lane of the
  * tile. */
@@ -80,52 +84,65 @@ FS_SHARED void mixed_alone(const fs_rows *rows, int64_t row, int grad, real *lan
 
 /* --- the pivots --- */
 
-FS_INLINE void pivot_is(int64_t class, int64_t l, const cols_classes *a, mixed_group *group)
+#define ALL_LANES ((uint32_t)((UINT64_C(1) << V_LANES) - 1))
+
+/* Bit l: lane l of the numbers is 1. */
+FS_INLINE uint32_t bits_of_ones(const d_t *number)
 {
-    group->at.target[l] = (real)class;
-    group->at.at[l] = class * V_LANES + l;
-    group->at.logit[l] = a->x[group->at.at[l]];
+    return v_eq_bits(v_narrow(number), v_set1(1));
+}
+
+FS_INLINE void pivots_are(const cols_classes *a, v_t class, v_t logit, mixed_group *group)
+{
+    v_store(group->at.target, class);
+    v_store(group->at.logit, logit);
+    class_weights(a, class, group->weight);
 }
 
 /* Some lanes' pivots become their largest logits. */
-FS_SHARED void take_largest(const cols_classes *a, mixed_group *group)
+FS_SHARED void take_largest(const cols_classes *a, v_t target, v_t logit, mixed_group *group)
 {
     outweighed_targets *by_largest = &group->by_largest;
     const cols_largest found = find_largest(a->x, a->n);
-    real index[V_LANES];
-    v_store(index, found.index);
-    FS_ROLLED
-    for (int l = 0; l < V_LANES; l++) {
-        by_largest->at[l] = group->at.at[l];
-        by_largest->logit[l] = (double)group->at.logit[l];
-        if (by_largest->here[l] == 0.0)
-            continue;
-        pivot_is((int64_t)index[l], l, a, group);
-        group->share[l] = group->at.at[l] == by_largest->at[l] ? 1.0 : 0.0;
-    }
-    class_weights(a, group->at.at, group->weight);
+    const v_t one = v_set1(1);
+    d_t wide_here[D_PARTS];
+    v_store(by_largest->target, target);
+    store_wide(by_largest->logit, logit);
+    for (int p = 0; p < D_PARTS; p++)
+        wide_here[p] = d_load(by_largest->here + p * D_LANES);
+    const v_mask here = v_eq(v_narrow(wide_here), one);
+    const v_t class = v_select(here, found.index, target);
+    pivots_are(a, class, v_select(here, found.max, logit), group);
+    store_wide(group->share, v_select(v_eq(class, target), one, v_set1(0)));
 }
 
 /* Hard targets: the target, where mix_by_target() takes it. */
 FS_INLINE v_t begin_hard(const mixed_call *call, const cols_classes *a, mixed_group *group)
 {
     outweighed_targets *by_largest = &group->by_largest;
-    double *weight = by_largest->weight;
-    by_largest->some = 0;
-    by_largest->all = 1;
-    class_weights(a, group->at.at, weight);
+    const v_t target = v_load(group->at.target), logit = at_class(a->x, a->n, target);
+    const d_t zero = d_set1(0.0), one = d_set1(1.0), even = d_set1(call->even.high);
+    d_t here[D_PARTS];
+    uint32_t counted = group->at.all_counted ? ALL_LANES : 0;
+    pivots_are(a, target, logit, group);
+    store_wide(group->share, v_set1(1));
+    const int lanes = group->at.all_counted ? 0 : V_LANES;
     FS_ROLLED
-    for (int l = 0; l < V_LANES; l++) {
-        const double own = call->q.slope.high * weight[l];
-        const int outweighed = group->at.counted[l] && !(own > 0.0 && call->even.high <= own);
-        group->weight[l] = weight[l];
-        group->share[l] = 1.0;
-        by_largest->here[l] = outweighed ? 1.0 : 0.0;
-        by_largest->some |= outweighed;
-        by_largest->all &= outweighed | !group->at.counted[l];
+    for (int l = 0; l < lanes; l++)
+        counted |= (uint32_t)group->at.counted[l] << l;
+    for (int p = 0; p < D_PARTS; p++) {
+        const d_t weight = d_load(group->weight + p * D_LANES);
+        const d_t own = d_mul(d_set1(call->q.slope.high), weight);
+        const d_t outweighed = d_select(d_lt(own, even), one, zero);
+        here[p] = d_select(d_lt(zero, own), outweighed, one);
+        d_store(by_largest->weight + p * D_LANES, weight);
+        d_store(by_largest->here + p * D_LANES, here[p]);
     }
+    const uint32_t some = bits_of_ones(here) & counted;
+    by_largest->some = some != 0;
+    by_largest->all = some == counted;
     if (by_largest->some)
-        take_largest(a, group);
+        take_largest(a, target, logit, group);
     return cols_max(a->x, a->n);
 }
 
@@ -134,13 +151,8 @@ FS_INLINE v_t begin_soft(const mixed_call *call, const cols_classes *a, mixed_gr
 {
     const cols_largest found = find_largest(a->x, a->n);
     group->by_largest.some = 0;
-    v_store(group->at.target, found.index);
-    FS_ROLLED
-    for (int l = 0; l < V_LANES; l++) {
-        pivot_is((int64_t)group->at.target[l], l, a, group);
-        group->share[l] = call->q.soft ? (double)a->soft[group->at.at[l]] : 0.0;
-    }
-    class_weights(a, group->at.at, group->weight);
+    pivots_are(a, found.index, found.max, group);
+    store_wide(group->share, call->q.soft ? at_class(a->soft, a->n, found.index) : v_set1(0));
     return found.max;
 }
 
@@ -235,6 +247,19 @@ FS_INLINE d_wide loss_of_mixture(const mixed_call *call, const mixed_group *grou
     return d_wide_of(d_select(here, other.high, loss.high), d_select(here, other.low, loss.low));
 }
 
+/* As is_ordinary(): NaN for a row that is not, so that it is done alone. */
+FS_INLINE d_t if_ordinary(const cols_state *state, const mixed_group *group, int p, d_t loss)
+{
+    d_t max[D_PARTS];
+    v_widen(state->max, max);
+    const d_t number[3] = {max[p], group->at.wide_logit[p], group->sums.U[p].high};
+    for (int i = 0; FS_F64 && i < 3; i++) {
+        const d_t size = d_max(number[i], d_negative(number[i]));
+        loss = d_select(d_lt(size, d_set1(FAR_FROM_HUGE)), loss, d_set1(NAN));
+    }
+    return loss;
+}
+
 FS_INLINE void finish_row(const mixed_call *call, const cols_state *state, mixed_group *group,
                           int p, cols_mixed_row *row)
 {
@@ -242,6 +267,8 @@ FS_INLINE void finish_row(const mixed_call *call, const cols_state *state, mixed
     row->total = total_of(call, group, p);
     const d_wide distance = loss_of_targets(&row->target);
     d_wide loss = loss_of_mixture(call, group, row->total, distance, p);
+    if (!call->soft)
+        loss.high = if_ordinary(state, group, p, loss.high);
     row->z = d_wide_of(d_set1(0.0), d_set1(0.0));
     if (call->z_loss != 0.0) {
         const d_wide lse = lse_of_targets(&row->target, distance, group->at.wide_logit[p]);

@@ -9,14 +9,60 @@ typedef struct {
     int64_t n;
 } cols_classes;
 
-/* As class_weight(), of a class in each lane: at, its place in the tile. */
-FS_SHARED void class_weights(const cols_classes *a, const int64_t *at, double *weight)
+/* Of a tile, and of the classes' weights, what stands at a class of each lane: of few classes by
+ * comparing, since scalar stores that vector loads have to wait for cost more. */
+FS_ONCE v_t at_class(const real *tile, int64_t n, v_t class)
 {
-    for (int l = 0; l < V_LANES; l++) {
-        const int64_t class = at[l] / V_LANES;
-        const double low = a->weight_low ? (double)a->weight_low[class] : 0.0;
-        weight[l] = a->weight ? (double)a->weight[class] + low : 1.0;
+    v_t found = v_load(tile), at = v_set1(0);
+    real lane[V_LANES];
+    for (int64_t j = 0; n <= COLUMNS && j < n; j++) {
+        found = v_select(v_eq(at, class), v_load(tile + j * V_LANES), found);
+        at = v_add(at, v_set1(1));
     }
+    if (n <= COLUMNS)
+        return found;
+    v_store(lane, class);
+    FS_ROLLED
+    for (int l = 0; l < V_LANES; l++)
+        lane[l] = tile[(int64_t)lane[l] * V_LANES + l];
+    return v_load(lane);
+}
+
+FS_ONCE v_t weight_at(const real *weight, int64_t n, v_t class)
+{
+    v_t found = v_set1(weight[0]), at = v_set1(0);
+    real lane[V_LANES];
+    for (int64_t j = 0; n <= COLUMNS && j < n; j++) {
+        found = v_select(v_eq(at, class), v_set1(weight[j]), found);
+        at = v_add(at, v_set1(1));
+    }
+    if (n <= COLUMNS)
+        return found;
+    v_store(lane, class);
+    FS_ROLLED
+    for (int l = 0; l < V_LANES; l++)
+        lane[l] = weight[(int64_t)lane[l]];
+    return v_load(lane);
+}
+
+FS_INLINE void store_wide(double *to, v_t a)
+{
+    d_t wide_a[D_PARTS];
+    v_widen(a, wide_a);
+    for (int p = 0; p < D_PARTS; p++)
+        d_store(to + p * D_LANES, wide_a[p]);
+}
+
+/* As class_weight(), of a class in each lane. */
+FS_SHARED void class_weights(const cols_classes *a, v_t class, double *weight)
+{
+    double low[V_LANES];
+    store_wide(weight, a->weight ? weight_at(a->weight, a->n, class) : v_set1(1));
+    if (!a->weight_low)
+        return;
+    store_wide(low, weight_at(a->weight_low, a->n, class));
+    for (int p = 0; p < V_LANES; p += D_LANES)
+        d_store(weight + p, d_add(d_load(weight + p), d_load(low + p)));
 }
 
 typedef struct { d_wide T[D_PARTS], D[D_PARTS], U[D_PARTS]; } cols_mixtures;
@@ -64,7 +110,7 @@ FS_INLINE void cols_gaps_loop(const cols_classes *a, v_t pivot, int weighted, d_
             load_classes(a->x, j, x);
             if (weighted)
                 load_weights(a->weight, j, w);
-            add_gaps(&column, x, weighted ? w : 0, pivot);
+            add_gaps(&column, x, weighted ? w : 0, pivot, v_set1(1));
         }
         for (int64_t j = whole + c; j < n; j += COLUMNS) {
             const v_t gap = v_sub(pivot, v_load(a->x + j * V_LANES));
@@ -78,8 +124,47 @@ FS_INLINE void cols_gaps_loop(const cols_classes *a, v_t pivot, int weighted, d_
     join_cols(&sums, n, total);
 }
 
+#if !FS_F64
+/* As few_gaps(): four classes, COLUMNS / 4 apart, are joined at a time. */
+FS_INLINE void cols_few_gaps(const cols_classes *a, v_t pivot, int weighted, d_wide *total)
+{
+    d_t sum[COLUMNS / 2][D_PARTS];
+    const int widened = GAPS_WIDENED(weighted);
+    for (int i = 0; i < COLUMNS / 4; i++) {
+        v_t gap[4];
+        for (int k = 0; k < 4; k++) {
+            const int64_t j = i + k * (COLUMNS / 4);
+            gap[k] = v_set1(0);
+            if (j < a->n)
+                gap[k] = v_sub(pivot, v_load(a->x + j * V_LANES));
+            if (weighted && j < a->n)
+                gap[k] = v_mul(v_set1(a->weight[j]), gap[k]);
+        }
+        const v_t first = v_add(gap[0], gap[2]), second = v_add(gap[1], gap[3]);
+        v_widen(weighted ? first : v_add(first, second), sum[i]);
+        if (weighted)
+            v_widen(second, sum[i + COLUMNS / 4]);
+    }
+    for (int half = widened / 2; half > 0; half /= 2)
+        for (int i = 0; i < half; i++)
+            for (int p = 0; p < D_PARTS; p++)
+                sum[i][p] = d_add(sum[i][p], sum[i + half][p]);
+    for (int p = 0; p < D_PARTS; p++)
+        total[p] = d_wide_of(sum[0][p], d_set1(0.0));
+}
+#endif
+
 FS_SHARED void cols_gaps(const cols_classes *a, v_t pivot, d_wide *total)
 {
+#if !FS_F64
+    if (a->n <= COLUMNS) {
+        if (a->weight)
+            cols_few_gaps(a, pivot, 1, total);
+        else
+            cols_few_gaps(a, pivot, 0, total);
+        return;
+    }
+#endif
     if (a->weight)
         cols_gaps_loop(a, pivot, 1, total);
     else

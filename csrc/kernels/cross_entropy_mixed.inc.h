@@ -21,10 +21,12 @@
  * cache. */
 
 typedef struct {
-    double loss;
     wide total;    /* A over weight_scale */
+    wide gaps;     /* sum_c q_c gap_c over what `scale` says, without the pivot's own distance */
+    double scale;  /* multiplies the loss */
     wide z;        /* 2 z lse over weight_scale: joins A in the gradient */
     int64_t pivot; /* the class left out of the sum `rest` */
+    real logit;    /* of the pivot */
     wide p, one_minus_p; /* of that class; the second from the sum of the others: exact where small */
     row_state state;
     wide rest;
@@ -37,9 +39,14 @@ FS_INLINE double class_weight(const coefficients *q, int64_t c)
     return q->weight ? (double)q->weight[c] + low : 1.0;
 }
 
-FS_INLINE wide share_of(wide part, wide sum)
+FS_INLINE wide end_share(wide part, wide sum)
 {
-    return wide_mul(part, wide_quotient(1.0, sum));
+    return FS_F64 ? wide_mul(part, wide_quotient(1.0, sum)) : wide_of(part.high / sum.high, 0.0);
+}
+
+FS_INLINE wide end_ratio(wide a, wide b)
+{
+    return FS_F64 ? wide_ratio(a, b) : wide_of(a.high / b.high, 0.0);
 }
 
 /* A = (1 - a) sum(w t) + a / C sum(w) */
@@ -49,52 +56,39 @@ FS_INLINE wide sum_of_coefficients(const fs_rows *rows, const coefficients *q, w
                     wide_mul(q->base, wide_of(rows->weight_total, 0.0)));
 }
 
-FS_SHARED void end_mixed(const fs_rows *rows, mixed_row *row, wide loss, wide lse)
+/* Whether a row is one whose hard target is its pivot: where that outweighs its smoothing. */
+FS_INLINE int goes_by_target(const fs_rows *rows, int64_t i, const coefficients *q)
 {
-    row->z = wide_of(0.0, 0.0);
-    if (rows->z_loss != 0.0) {
-        loss = end_add(loss, z_square(rows->z_loss, lse));
-        row->z = wide_scale(end_mul(wide_of(2.0 * rows->z_loss, 0.0), lse),
-                            1.0 / rows->weight_scale);
-    }
-    row->loss = wide_value(loss);
+    const int64_t t = rows->target[i];
+    if (rows->other || rows->pieces || t < 0)
+        return 0;
+    const double own = q->slope.high * class_weight(q, t);
+    return own > 0.0 && q->base.high * rows->weight_total <= own;
 }
 
-/* The row's sums and shares, from its state and the exponential of its pivot. */
-FS_SHARED target_terms end_pivot(const fs_rows *rows, real x, const target_exp *e, real shift,
-                                 mixed_row *row)
+/* Far from overflow, in float64: the same question for a row in each lane. */
+#define FAR_FROM_HUGE 0x1p+1000
+
+FS_INLINE int is_ordinary(double a)
 {
-    target_terms terms = split_target(&row->state, x, e);
-    end_target(&row->state, x, e, shift, rows->z_loss, &terms);
-    row->rest = terms.rest;
-    row->all = terms.all;
-    row->one_minus_p = share_of(wide_scale(row->rest, power_of_two(row->all.d)), row->all.sum);
-    row->p = share_of(pivot_term(&e->own, row->state.K - row->all.d), row->all.sum);
-    return terms;
+    return FS_F64 ? a < FAR_FROM_HUGE && a > -FAR_FROM_HUGE : a - a == 0;
 }
 
 /* A row with its hard target as the pivot; 0 where that will not do. */
 FS_INLINE int mix_by_target(const fs_rows *rows, const real *x, int64_t t, const coefficients *q,
                             sweep_plan *plan, mixed_row *row)
 {
-    const double even = q->base.high * rows->weight_total;
-    const double own = q->slope.high * class_weight(q, t);
-    if (!(own > 0.0 && even <= own))
-        return 0;
-    target_exp e = exp_of_target(x[t], 0);
     plan->rule = PIVOT_INDEX;
     plan->index = row->pivot = t;
+    row->logit = x[t];
     row->state = sweep(x, rows->n, plan);
-    if (plan->shift != 0)
-        e = exp_of_target(x[t], plan->shift);
     const wide gaps = q->weight_low ? sum_mixture(x, rows->n, x[t], q, 1).U
-                                    : sum_gaps(x, rows->n, x[t], q->weight);
-    const target_terms terms = end_pivot(rows, x[t], &e, plan->shift, row);
+                                    : sum_gaps(x, rows->n, x[t], q->weight, q->unit);
+    row->gaps = end_mul(q->base, gaps);
+    row->scale = rows->weight_scale;
     row->total = sum_of_coefficients(rows, q, wide_of(class_weight(q, t), 0.0));
-    const wide loss = end_add(end_mul(row->total, wide_of(terms.loss, terms.loss_low)),
-                              end_mul(q->base, gaps));
-    end_mixed(rows, row, wide_scale(loss, rows->weight_scale), terms.lse);
-    return loss.high - loss.high == 0;
+    return is_ordinary(gaps.high) && is_ordinary((double)x[t]) &&
+           is_ordinary((double)row->state.max) && row->state.sum.high == row->state.sum.high;
 }
 
 /* sum_c q_c gap_c relative to the maximum, and T. own: the hard target's own share of A, or 0.
@@ -130,42 +124,28 @@ FS_INLINE void mix_by_largest(const fs_rows *rows, const real *x, int64_t t, con
     plan->rule = PIVOT_MAX;
     row->state = sweep_row(rows, x, plan);
     row->pivot = row->state.pivot_index < 0 ? 0 : row->state.pivot_index;
-    const real max = row->state.max;
-    const target_exp e = exp_of_target(max, plan->shift);
-    const target_terms terms = end_pivot(rows, max, &e, plan->shift, row);
+    row->logit = row->state.max;
     if (!rows->other)
         own = end_mul(q->slope, wide_of(class_weight(q, t), 0.0));
-    const wide gaps = mixed_gaps(rows, x, max, t, own, q, &targets);
+    row->gaps = mixed_gaps(rows, x, row->logit, t, own, q, &targets);
+    row->scale = 1.0;
     if (!rows->other)
         targets = wide_of(class_weight(q, t), 0.0);
     row->total = sum_of_coefficients(rows, q, targets);
-    const wide above = end_mul(wide_scale(row->total, rows->weight_scale),
-                               wide_of(terms.loss, terms.loss_low));
-    end_mixed(rows, row, end_add(above, gaps), terms.lse);
-    if (terms.rest.high != terms.rest.high) /* NaN shows, whatever its coefficient */
-        row->loss = NAN;
 }
 
-FS_SHARED void mix_row(const fs_rows *rows, int64_t i, const real *x, const coefficients *q,
-                       sweep_plan *plan, mixed_row *row)
+/* own: the row's extremes, if they are known. */
+FS_INLINE void mix_row(const fs_rows *rows, int64_t i, const real *x, const coefficients *q,
+                       const extremes *own, sweep_plan *plan, mixed_row *row)
 {
     const int64_t t = rows->target[i];
-    if (rows->other || rows->pieces || !mix_by_target(rows, x, t, q, plan, row))
-        mix_by_largest(rows, x, t, q, plan, row);
-}
-
-static void cross_entropy_mixed_rows(const fs_rows *rows)
-{
-    mixed_row row;
-    for (int64_t i = 0; i < rows->rows; i++) {
-        const coefficients q = row_coefficients(rows, i);
-        sweep_plan plan = plan_for(PIVOT_MAX, 0);
-        rows->value[i] = 0.0;
-        if (rows->target[i] < 0)
-            continue;
-        mix_row(rows, i, (const real *)rows->x + i * rows->x_step, &q, &plan, &row);
-        rows->value[i] = row.loss;
+    plan->known = own;
+    if (goes_by_target(rows, i, q)) {
+        if (mix_by_target(rows, x, t, q, plan, row))
+            return;
+        plan->known = 0;
     }
+    mix_by_largest(rows, x, t, q, plan, row);
 }
 
 /* --- the gradient --- */
@@ -192,12 +172,18 @@ FS_INLINE v_t mixed_rest(const mixed_shares *s, v_t term, v_t t, v_t w, v_t w_lo
 {
     const v_t zero = v_set1(0);
     v_t q = s->base, q_low = s->base_low;
+    if (s->weighted && !s->soft) { /* base w is rounded with the rest it is taken from */
+        q_low = v_mul(s->base_low, w);
+        if (s->lossy)
+            q_low = v_fma(s->base, w_low, q_low);
+        return v_fnma(s->base, w, v_fma(term, s->factor_low, v_sub(zero, q_low)));
+    }
     if (s->weighted) {
         q = v_mul(s->base, w);
         q_low = v_fma(s->base_low, w, v_fma(s->base, w, v_sub(zero, q)));
     }
     if (s->lossy)
-        q_low = v_fma(s->soft ? v_fma(s->slope, t, s->base) : s->base, w_low, q_low);
+        q_low = v_fma(v_fma(s->slope, t, s->base), w_low, q_low);
     if (s->soft && s->weighted) { /* slope, which may be large, before w, which is 2 or less */
         const v_t part = v_mul(s->slope, t), lost = v_fma(s->slope, t, v_sub(zero, part));
         const v_t share = v_mul(part, w), sum = v_add(q, share), back = v_sub(sum, q);
@@ -324,12 +310,12 @@ FS_INLINE double pivot_gradient(const mixed_row *row, const coefficients *q, dou
 }
 
 /* At a hard target that is not the pivot. */
-FS_INLINE double target_gradient(const mixed_row *row, const coefficients *q, int64_t t, real x_t,
+FS_SHARED double target_gradient(const mixed_row *row, const coefficients *q, int64_t t, real x_t,
                                  real shift)
 {
     const wide_exp e = exp_of_pivot(x_t, shift);
-    const wide p = share_of(pivot_term(&e, row->state.K - row->all.d), row->all.sum);
-    const wide others = wide_add(wide_of(1.0, 0.0), wide_minus(p));
+    const wide p = end_share(pivot_term(&e, row->state.K - row->all.d), row->all.sum);
+    const wide others = end_add(wide_of(1.0, 0.0), wide_minus(p));
     return class_gradient(row, class_coefficient(q, t, 1.0), p, others);
 }
 
@@ -339,67 +325,4 @@ FS_INLINE row_factor whole_factor(wide factor, int64_t d)
     const wide folded = wide_scale(factor, power_of_two(d));
     const int fits = folded.high > SMALLEST_FACTOR || folded.high < -SMALLEST_FACTOR;
     return fits ? split_factor(folded, 0) : split_factor(factor, d);
-}
-
-/* Sweeps a row and finds its loss and what its gradient is written from. */
-FS_INLINE mixed_swept mixed_grad_row(const fs_rows *rows, int64_t i, late_rows *late)
-{
-    const coefficients q = row_coefficients(rows, i);
-    const int64_t t = rows->target[i];
-    mixed_swept s;
-    mixed_row row;
-    s.row = begin_row(rows, i, late);
-    s.soft = q.soft;
-    s.weight = q.weight;
-    s.weight_low = q.weight_low;
-    if (!write_late(rows)) /* a long row may be overwritten only once its gaps are known */
-        s.row.plan.out = 0;
-    mix_row(rows, i, s.row.x, &q, &s.row.plan, &row);
-    rows->value[i] = row.loss;
-    const double f = rows->factor[i];
-    const int at_target = row.pivot == t && !rows->other;
-    s.slope = (real)(f * q.slope.high);
-    s.base = (real)(f * q.base.high);
-    s.slope_low = (real)(fma(f, q.slope.high, -(double)s.slope) + f * q.slope.low);
-    s.base_low = (real)(fma(f, q.base.high, -(double)s.base) + f * q.base.low);
-    s.row.K = row.state.K;
-    const wide total = end_mul(wide_of(f, 0.0), end_add(row.total, row.z));
-    s.row.factor = whole_factor(wide_ratio(total, row.all.sum), row.all.d);
-    s.pivot = row.pivot;
-    s.at_pivot = (real)(f * pivot_gradient(&row, &q, at_target) + 0.0);
-    if (!at_target && !rows->other) {
-        s.row.target = t;
-        s.row.at_target = (real)(f * target_gradient(&row, &q, t, s.row.x[t], s.row.plan.shift) +
-                                 0.0);
-    }
-    return s;
-}
-
-/* Short rows are written one row late, as in scale.inc.h. */
-static void cross_entropy_mixed_grad_rows(const fs_rows *rows)
-{
-    const int wait = write_late(rows);
-    late_rows late;
-    mixed_swept last;
-    int waiting = 0;
-    for (int64_t i = 0; i < rows->rows; i++) {
-        mixed_swept next;
-        const int counted = rows->target[i] >= 0;
-        rows->value[i] = 0.0;
-        if (counted)
-            next = mixed_grad_row(rows, i, &late);
-        else
-            write_zeros(rows, (real *)rows->y + i * rows->y_step);
-        if (waiting)
-            write_mixed(&last);
-        if (counted && rows->pieces)
-            each_piece(rows, write_mixed_piece, &next);
-        else if (counted && !wait)
-            write_mixed(&next);
-        waiting = counted && wait;
-        if (waiting)
-            last = next;
-    }
-    if (waiting)
-        write_mixed(&last);
 }

@@ -37,6 +37,7 @@
 #endif
 #include "rows_values.inc.h"
 #include "log_softmax_rows.inc.h"
+#include "mixed_rows.inc.h"
 #if V_LANES > 1 && VECTORS == 1
 #include "across.inc.h"
 #include "across_ops.inc.h"

@@ -4,9 +4,10 @@
 
 static void nll_soft_rows(const fs_rows *rows)
 {
+    coefficients q = row_coefficients(rows);
     for (int64_t i = 0; i < rows->rows; i++) {
         const real *x = (const real *)rows->x + i * rows->x_step;
-        const coefficients q = row_coefficients(rows, i);
+        q.soft = soft_of_row(rows, i, &q);
         wide targets;
         const wide loss = mixed_gaps(rows, x, 0, 0, wide_of(0.0, 0.0), &q, &targets);
         rows->value[i] = row_holds_nan(rows, x) ? NAN : wide_value(loss); /* -x: the gap to 0 */

@@ -9,6 +9,11 @@ typedef struct {
     double sum[V_LANES], low[V_LANES];
 } rows_aside;
 
+/* What they come to. */
+typedef struct {
+    double loss[V_LANES], low[V_LANES], z[V_LANES], z_low[V_LANES]; /* z lse^2, where it is wanted */
+} losses_aside;
+
 FS_INLINE void put_aside(rows_aside *aside, int64_t row, const row_state *state, real shift)
 {
     const wide sum = checked_sum(state);
@@ -62,7 +67,7 @@ FS_INLINE void minus_logsumexps_of(const rows_aside *aside, real *high, real *lo
     v_store(low, second);
 }
 
-FS_INLINE void losses_of(const rows_aside *aside, double z_loss, double *loss, double *z_term)
+FS_SHARED void losses_of(const rows_aside *aside, double z_loss, losses_aside *losses)
 {
     const cols_state state = state_of_rows(aside);
     cols_group group;
@@ -70,11 +75,14 @@ FS_INLINE void losses_of(const rows_aside *aside, double z_loss, double *loss, d
     for (int p = 0; p < D_PARTS; p++) {
         const d_t x_t = group.wide_logit[p];
         const cols_target t = split_targets(&state, &group, p, z_loss != 0.0);
-        const d_wide own = loss_of_targets(&t);
-        d_store(loss + p * D_LANES, own.high);
+        const d_wide loss = loss_of_targets(&t);
+        d_wide z = d_wide_of(d_set1(0.0), d_set1(0.0));
         if (z_loss != 0.0)
-            d_store(z_term + p * D_LANES,
-                    d_wide_value(z_squares(z_loss, lse_of_targets(&t, own, x_t))));
+            z = z_squares(z_loss, lse_of_targets(&t, loss, x_t));
+        d_store(losses->loss + p * D_LANES, loss.high);
+        d_store(losses->low + p * D_LANES, loss.low);
+        d_store(losses->z + p * D_LANES, z.high);
+        d_store(losses->z_low + p * D_LANES, z.low);
     }
 }
 #else
@@ -99,14 +107,17 @@ FS_INLINE void minus_logsumexps_of(const rows_aside *aside, real *high, real *lo
     *low = row.low;
 }
 
-FS_INLINE void losses_of(const rows_aside *aside, double z_loss, double *loss, double *z_term)
+FS_SHARED void losses_of(const rows_aside *aside, double z_loss, losses_aside *losses)
 {
     const row_state state = state_of_row(aside);
     const target_exp e = exp_of_target(aside->logit[0], aside->shift[0]);
     target_terms terms = split_target(&state, aside->logit[0], &e);
     end_target(&state, aside->logit[0], &e, aside->shift[0], z_loss, &terms);
-    *loss = terms.loss;
-    *z_term = wide_value(z_square(z_loss, terms.lse));
+    const wide z = z_loss != 0.0 ? z_square(z_loss, terms.lse) : wide_of(0.0, 0.0);
+    losses->loss[0] = terms.loss;
+    losses->low[0] = terms.loss_low;
+    losses->z[0] = z.high;
+    losses->z_low[0] = z.low;
 }
 #endif
 
@@ -143,13 +154,14 @@ static void logsumexp_rows(const fs_rows *rows)
 
 FS_SHARED void finish_losses(const fs_rows *rows, rows_aside *aside)
 {
-    double loss[V_LANES], z_term[V_LANES] = {0};
+    losses_aside losses;
     if (aside->count == 0)
         return;
-    losses_of(aside, rows->z_loss, loss, z_term);
+    losses_of(aside, rows->z_loss, &losses);
+    FS_ROLLED
     for (int64_t l = 0; l < aside->count; l++) {
-        rows->value[aside->row[l]] = loss[l];
-        rows->z_term[aside->row[l]] = z_term[l];
+        rows->value[aside->row[l]] = losses.loss[l];
+        rows->z_term[aside->row[l]] = wide_value(wide_of(losses.z[l], losses.z_low[l]));
     }
     aside->count = 0;
 }

@@ -2,8 +2,24 @@
 #ifndef FS_MATH_WIDE_H
 #define FS_MATH_WIDE_H
 #include "../portable.h"
+#include <string.h>
 
 typedef struct { double high, low; } wide;
+
+/* For what vectors are to do: not every processor has their comparisons. */
+FS_INLINE uint64_t bits_of(double a)
+{
+    uint64_t bits;
+    memcpy(&bits, &a, sizeof bits);
+    return bits;
+}
+
+FS_INLINE double of_bits(uint64_t bits)
+{
+    double a;
+    memcpy(&a, &bits, sizeof a);
+    return a;
+}
 
 FS_INLINE wide wide_of(double high, double low)
 {

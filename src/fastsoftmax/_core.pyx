@@ -381,6 +381,15 @@ cdef bint are_plain_labels(targets, cnp.ndarray x) noexcept:
     )
 
 
+cdef bint are_plain_probabilities(targets, cnp.ndarray x) noexcept:
+    """Whether targets are contiguous and of x's shape and dtype."""
+    return (
+        cnp.PyArray_CheckExact(targets) and cnp.PyArray_ISCARRAY_RO(<cnp.ndarray>targets)
+        and cnp.PyArray_TYPE(<cnp.ndarray>targets) == cnp.PyArray_TYPE(x)
+        and is_like(<cnp.ndarray>targets, x, cnp.PyArray_NDIM(x))
+    )
+
+
 cdef object returned(cnp.ndarray result):
     """A result as NumPy returns one: a scalar, if it has no dimensions."""
     if cnp.PyArray_NDIM(result) > 0:
@@ -435,29 +444,65 @@ cdef int reduction_of(name) noexcept:
         FS_NONE if name == "none" else -1)
 
 
-cdef object try_loss(x, targets, axis, ignore_index, reduction, threads, bint with_grad, out):
-    """The loss, or (loss, grad), of plain logits and labels over the last axis, else None."""
+cdef inline bint is_finite(x) noexcept:
+    """Whether x is a float, no other kind of number, and neither infinite nor NaN."""
+    return type(x) is float and <double>x - <double>x == 0.0
+
+
+cdef object plain_factors(factors, out):
+    """Contiguous floats as float64, out apart from them; else None."""
+    if not (cnp.PyArray_CheckExact(factors) and cnp.PyArray_ISCARRAY_RO(<cnp.ndarray>factors)):
+        return None
+    if cnp.PyArray_TYPE(<cnp.ndarray>factors) == cnp.NPY_FLOAT32:
+        return cnp.PyArray_Cast(<cnp.ndarray>factors, cnp.NPY_FLOAT64)
+    if cnp.PyArray_TYPE(<cnp.ndarray>factors) != cnp.NPY_FLOAT64:
+        return None
+    if out is not None and not are_apart(<cnp.ndarray>out, <cnp.ndarray>factors):
+        return None
+    return factors
+
+
+cdef object try_loss(x, targets, axis, weight, sample_weight, ignore_index, smoothing, z_loss,
+                     reduction, threads, bint with_grad, out):
+    """The loss, or (loss, grad), of plain logits and targets over the last axis, else None."""
     cdef fs_call call
     cdef cnp.ndarray logits, labels, losses, grad
     cdef int count = plain_count(threads), overflow, last, reduced = reduction_of(reduction)
     cdef int64_t ignored
-    if count < 0 or reduced < 0 or type(ignore_index) is not int:
+    if (count < 0 or reduced < 0 or type(ignore_index) is not int or not is_finite(z_loss)
+            or not is_finite(smoothing) or not 0.0 <= <double>smoothing <= 1.0):
         return None
     ignored = PyLong_AsLongLongAndOverflow(ignore_index, &overflow)
-    if overflow or not is_plain_float(x) or not are_plain_labels(targets, <cnp.ndarray>x):
+    if overflow or not is_plain_float(x) or not is_last(axis, <cnp.ndarray>x):
         return None
-    logits, labels = <cnp.ndarray>x, <cnp.ndarray>targets
-    if not is_last(axis, logits):
-        return None
-    if out is not None and not (
-            is_plain_out(out, logits, cnp.PyArray_NDIM(logits))
-            and are_apart(<cnp.ndarray>out, labels)):
-        return None
+    logits = <cnp.ndarray>x
     last = cnp.PyArray_NDIM(logits) - 1
+    cdef bint soft = are_plain_probabilities(targets, logits)
+    if not soft and not are_plain_labels(targets, logits):
+        return None
+    labels = <cnp.ndarray>targets
+    if out is not None and not (
+            is_plain_out(out, logits, last + 1) and are_apart(<cnp.ndarray>out, labels)):
+        return None
     begin(&call, logits, last, count)
+    if weight is not None:
+        weight = plain_factors(weight, out)
+        if weight is None or cnp.PyArray_NDIM(<cnp.ndarray>weight) != 1 or (
+                cnp.PyArray_DIM(<cnp.ndarray>weight, 0) != call.n):
+            return None
+        call.weight = <const double *>cnp.PyArray_DATA(<cnp.ndarray>weight)
+    if sample_weight is not None:
+        sample_weight = plain_factors(sample_weight, out)
+        if sample_weight is None or not is_like(<cnp.ndarray>sample_weight, logits, last):
+            return None
+        place(&call.sample_weight, <cnp.ndarray>sample_weight, -1)
     call.op = FS_CROSS_ENTROPY_GRAD if with_grad else FS_CROSS_ENTROPY
     call.reduction = <fs_reduction>reduced
-    place_labels(&call, labels, ignored)
+    call.smoothing, call.z_loss = smoothing, z_loss
+    if soft:
+        place(&call.other, labels, last)
+    else:
+        place_labels(&call, labels, ignored)
     if call.reduction == FS_NONE:
         losses = new_result(logits, last)
         place(&call.value, losses, -1)
@@ -489,16 +534,12 @@ def logsumexp_door(general):
     return functools.update_wrapper(door, general)
 
 
-cdef inline bint is_zero(x) noexcept:
-    return type(x) is float and <double>x == 0.0
-
-
 def loss_door(general):
     def door(logits, targets, *, axis=-1, weight=None, sample_weight=None, ignore_index=-100,
              label_smoothing=0.0, z_loss=0.0, reduction="mean", normalizer=None, threads=None):
-        if (weight is None and sample_weight is None and normalizer is None
-                and is_zero(label_smoothing) and is_zero(z_loss)):
-            loss = try_loss(logits, targets, axis, ignore_index, reduction, threads, False, None)
+        if normalizer is None:
+            loss = try_loss(logits, targets, axis, weight, sample_weight, ignore_index,
+                            label_smoothing, z_loss, reduction, threads, False, None)
             if loss is not None:
                 return loss
         return general(
@@ -512,9 +553,9 @@ def loss_and_grad_door(general):
     def door(logits, targets, *, axis=-1, weight=None, sample_weight=None, ignore_index=-100,
              label_smoothing=0.0, z_loss=0.0, reduction="mean", normalizer=None, threads=None,
              grad_output=None, out=None):
-        if (weight is None and sample_weight is None and normalizer is None
-                and grad_output is None and is_zero(label_smoothing) and is_zero(z_loss)):
-            both = try_loss(logits, targets, axis, ignore_index, reduction, threads, True, out)
+        if normalizer is None and grad_output is None:
+            both = try_loss(logits, targets, axis, weight, sample_weight, ignore_index,
+                            label_smoothing, z_loss, reduction, threads, True, out)
             if both is not None:
                 return both
         return general(
