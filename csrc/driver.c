@@ -115,7 +115,8 @@ static int fit_factors(const fs_plan *p, fs_rows *rows, const fs_sample_factors 
         rows->one_factor = one;
         return 0;
     }
-    return fs_range_factors(rows->rows, factors->factor, two ? factors->z_factor : 0, factors->power);
+    return fs_range_factors(rows->rows, factors->factor, two ? factors->z_factor : 0,
+                            factors->power);
 }
 
 static void run_tile(fs_plan *p, int64_t row, int64_t count, const int64_t *offsets, char *scratch,

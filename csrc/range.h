@@ -4,8 +4,9 @@
 #define FS_RANGE_H
 #include "fastsoftmax.h"
 
-/* Brings the one or two factors (z_factor 0: one) of each row into a range that keeps every digit; power: what the row has
- * to be multiplied by then. Returns whether any power is not 1. */
+/* Brings the one or two factors of each row (z_factor: 0, or the other) into a range that keeps
+ * every digit; power: what the row has to be multiplied by then. Returns whether any power is not
+ * 1. */
 int fs_range_holds(double f); /* a factor that is not 0 and needs nothing of this */
 int fs_range_factors(int64_t rows, double *factor, double *z_factor, double *power);
 

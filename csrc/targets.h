@@ -14,6 +14,12 @@ typedef struct {
 fs_status fs_targets_check(const fs_call *call, const fs_layout *layout, const fs_kernels *kernels,
                            fs_pace *pace, fs_target_sums *sums);
 
+/* The weights of samples, and those times that of their label's class (class_weight 0: one); what
+ * is not counted (all: everything is) has none. */
+void fs_targets_weights(const fs_call *call, const fs_layout *layout, const int64_t *offsets,
+                        int64_t count, const double *class_weight, const int64_t *target, int all,
+                        double *sample, double *weight);
+
 /* Whether samples differ in weight. */
 int fs_is_weighted(const fs_call *call);
 

@@ -247,3 +247,10 @@ def test_backward_takes_the_wider_dtype(op):
     assert function(single, double).dtype == function(double, single).dtype == np.float64
     assert function(single.astype(np.float16), single).dtype == np.float32
     assert function(single.astype(np.float16), single.astype(np.float16)).dtype == np.float16
+
+
+@pytest.mark.parametrize("op", FAMILY)
+def test_rows_of_lying_apart_classes_too_long_to_gather_several(op, dtype, rng):
+    x = rng.normal(0, 3, (2, 140_002)).astype(dtype)[:, ::2]
+    function = getattr(fastsoftmax, op)
+    assert same_bits(function(x, threads=1), function(x.copy(), threads=1))

@@ -118,6 +118,62 @@ def test_class_weights_of_any_size(power, dtype, isa, rng):
         assert same_bits(*means)
 
 
+@pytest.mark.parametrize("factor", [2.0**59, -(2.0**61), 2.0**100, -(2.0**127)])
+def test_tiny_probabilities_count_beside_a_huge_grad_output(factor, dtype):
+    x = np.array([[0, -69, -20, -1]], dtype)
+    _, grad = fastsoftmax.cross_entropy_with_grad(x, [0], grad_output=factor)
+    truth = testing.gradient(x, [0]) * factor
+    assert testing.ulp_error(grad, truth).max() <= BOUNDS["cross_entropy_with_grad"][dtype]
+
+
+@pytest.mark.parametrize(
+    ("z", "weight", "factor"),
+    [(2.0**61, 1, 1), (2.0**125, 1, 1), (2.0**-9, 2.0**-150, 2.0**70), (0, 2.0**-110, 2.0**110)],
+)
+def test_tiny_probabilities_count_beside_a_huge_z_loss(z, weight, factor, dtype):
+    x = np.array([[0, -69, -20, -1]], dtype)
+    _, grad = fastsoftmax.cross_entropy_with_grad(
+        x, [0], z_loss=z, weight=[weight] * 4, grad_output=factor, reduction="sum"
+    )
+    truth = mixed_truth(x, np.array([0]), weight=np.full(4, weight), z_loss=z)[1] * factor
+    assert testing.ulp_error(grad, truth).max() <= 8
+
+
+@pytest.mark.parametrize("rows", [1, 2, 9, 300])
+def test_the_mean_of_huge_losses_does_not_overflow(rows):
+    half = np.finfo(float).max / 2
+    x = np.repeat([[0.0, -half]], rows, axis=0)
+    assert fastsoftmax.cross_entropy(x, np.ones(rows, int)) == half
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_row_in_pieces_in_place_apart_and_with_a_huge_factor(threads, rng):
+    x = rng.normal(0, 3, (1, 4_500_000)).astype(np.float32)
+    wanted = fastsoftmax.softmax(x, threads=1)
+    apart = np.repeat(x, 2, axis=1)[:, ::2]
+    assert same_bits(fastsoftmax.softmax(apart, out=apart, threads=threads), wanted)
+    options = {"threads": threads, "out": apart}
+    grad = fastsoftmax.cross_entropy_with_grad(x, [7])[1]
+    huge = fastsoftmax.cross_entropy_with_grad(x, [7], grad_output=2.0**100, **options)[1]
+    assert same_bits(huge, grad * np.float32(2.0**100))
+    assert same_bits(fastsoftmax.softmax(x, out=x, threads=threads), wanted)
+
+
+@pytest.mark.parametrize("factor", [np.inf, -np.inf])
+def test_an_infinite_grad_output_keeps_its_sign(factor, dtype):
+    _, grad = fastsoftmax.cross_entropy_with_grad(
+        np.array([[0, 1, -3]], dtype), [1], grad_output=factor
+    )
+    assert grad.tolist() == [[factor, -factor, factor]]
+
+
+@pytest.mark.parametrize("index", [126, 255, 2**63 - 1, -(2**63)])
+def test_ignore_index_of_any_64_bits(index, dtype):
+    x = np.array([[0, 1, -3], [2, 0, 5]], dtype)
+    loss = fastsoftmax.cross_entropy(x, [1, index], ignore_index=index)
+    assert same_bits(loss, fastsoftmax.cross_entropy(x[:1], [1]))
+
+
 @pytest.mark.parametrize("grad_output", [2.0, -0.5, 0.0, [1, 2, 3, 0.5, 0, -1.0]])
 @pytest.mark.parametrize("reduction", ["none", "mean", "sum"])
 def test_grad_output_multiplies_the_gradient_only(reduction, grad_output, dtype, rng):

@@ -128,6 +128,15 @@ def test_axes_that_lie_together_are_not_copied():
         assert np.shares_memory(_validate.rows(a, axes)[0], large)
 
 
+def test_large_copies_are_made_bit_by_bit(monkeypatch):
+    made, store = [], _validate.store
+    monkeypatch.setattr(_validate, "store", lambda to, x: made.append(to.shape) or store(to, x))
+    apart = np.zeros((3, 1 << 11, 1 << 9), np.float32).transpose(0, 2, 1)
+    for a in apart, apart[:, :4]:
+        assert _validate.rows(a, (1, 2))[0].shape == (3, a[0].size)
+    assert made == [apart.shape]
+
+
 class Lazy:
     def __dask_graph__(self):
         return {}

@@ -126,6 +126,7 @@ def exp_polynomial(degree, dtype, low, high):
 
 def log_polynomial(degree, dtype):
     """Q of the log arrangement above, in powers of z."""
+
     def target(z):
         if z == 0:
             return mp.mpf(1) / 12

@@ -243,7 +243,7 @@ FS_ONCE void sum_across(const across_group *g, const exp_scale *lanes, int keep,
         const int64_t next = l + 4 < V_LANES ? l + 4 : 0; /* after the last: for nobody */
         int64_t j = 0;
         term_sums column[4];
-        clear_columns(column);
+        clear_columns(column, ABOVE);
         for (; j + COLUMNS < pad; j += COLUMNS) {
             const exp_begun now = begun;
             fetch_step(&fetch, j);

@@ -8,6 +8,7 @@ typedef struct {
     d_wide sum[D_PARTS]; /* times 2^(HEADROOM - K); NaN where a row has no softmax */
 } cols_state;
 
+#define FEW_CLASSES 16 /* a pivot is blended out, not taken out */
 #define MOST_GROUPS (FS_TILE / V_LANES) /* to a tile */
 
 FS_INLINE v_t cols_max(const real *tile, int64_t n)
@@ -28,7 +29,7 @@ FS_INLINE v_t cols_max_but(const real *tile, int64_t n, v_t pivot)
 {
     const v_t none = v_set1((real)-INFINITY);
     v_t max = none, at = v_set1(0);
-    for (int64_t j = 0; n <= COLUMNS && j < n; j++) {
+    for (int64_t j = 0; n <= FEW_CLASSES && j < n; j++) {
         max = v_max(v_select(v_eq(at, pivot), none, v_load(tile + j * V_LANES)), max);
         at = v_add(at, v_set1(1));
     }
@@ -106,23 +107,33 @@ FS_ONCE void cols_end(cols_term_sums *sums, int64_t n, cols_state *state)
     }
 }
 
-/* All terms, which take the logits' place. */
-FS_SHARED void cols_sweep_all(real *tile, int64_t n, cols_state *state)
+/* All terms, a pivot being -inf already. max: of all logits, with the pivot; others: without. */
+FS_INLINE void cols_sweep(real *tile, int64_t n, v_t max, v_t others, int keep, cols_state *state)
 {
     cols_term_sums sums;
-    cols_plan plan = {1, 0, v_set1(0), v_set1(0), exp_scale_of(v_set1(0))};
-    const v_t max = cols_max(tile, n);
-    cols_begin(max, max, &plan, state);
+    cols_plan plan = {keep, 0, v_set1(0), v_set1(0), exp_scale_of(v_set1(0))};
+    cols_begin(max, others, &plan, state);
     sum_cols(tile, n, &plan, &sums);
     cols_end(&sums, n, state);
 }
 
-/* All but the pivots. Short rows blend their terms out: scalar stores that vector loads have to
- * wait for cost more than that. In longer rows they do not, and least if other groups' come in
- * between: first take_pivots() for all, then the sweeps. */
+/* One copy of each; kept terms take the logits' place. */
+FS_SHARED void cols_sum(real *tile, int64_t n, v_t max, v_t others, cols_state *state)
+{
+    cols_sweep(tile, n, max, others, 0, state);
+}
+
+FS_SHARED void cols_keep(real *tile, int64_t n, v_t max, v_t others, cols_state *state)
+{
+    cols_sweep(tile, n, max, others, 1, state);
+}
+
+/* All but the pivots, of logits that are needed again. Short rows blend their terms out: scalar
+ * stores that vector loads have to wait for cost more than that. In longer rows they do not, and
+ * least if other groups' come in between: first take_pivots() for all, then the sweeps. */
 FS_INLINE void take_pivots(real *tile, int64_t n, v_t pivot, taken_out *out)
 {
-    if (n > COLUMNS)
+    if (n > FEW_CLASSES)
         take_out(tile, pivot, out);
 }
 
@@ -130,22 +141,23 @@ FS_INLINE void take_pivots(real *tile, int64_t n, v_t pivot, taken_out *out)
 FS_INLINE void cols_sweep_but(real *tile, int64_t n, v_t max, v_t others, v_t pivot,
                               const taken_out *out, int keep, cols_state *state)
 {
-    cols_term_sums sums;
-    cols_plan plan = {keep, 1, pivot, v_set1(0), exp_scale_of(v_set1(0))};
-    if (n <= COLUMNS) {
+    if (n <= FEW_CLASSES) {
+        cols_term_sums sums;
+        cols_plan plan = {keep, 1, pivot, v_set1(0), exp_scale_of(v_set1(0))};
         cols_begin(max, others, &plan, state);
         sum_cols(tile, n, &plan, &sums);
-    } else {
-        others = cols_max(tile, n);
-        plan.has_pivot = 0;
-        cols_begin(v_max(max, others), others, &plan, state);
-        sum_cols(tile, n, &plan, &sums);
-        put_back(tile, out);
+        cols_end(&sums, n, state);
+        return;
     }
-    cols_end(&sums, n, state);
+    others = cols_max(tile, n);
+    max = v_max(max, others);
+    if (keep)
+        cols_keep(tile, n, max, others, state);
+    else
+        cols_sum(tile, n, max, others, state);
+    put_back(tile, out);
 }
 
-/* One copy of each for all losses. */
 FS_SHARED void cols_sum_but(real *tile, int64_t n, v_t max, v_t others, v_t pivot,
                             const taken_out *out, cols_state *state)
 {
@@ -200,9 +212,15 @@ FS_INLINE d_exponential d_end_exp(d_t z)
     return FS_F64 ? d_exp_pair(z, d_set1(0.0)) : d_exp_short(z);
 }
 
-FS_INLINE d_wide d_end_loss(const d_shares *s, d_t more)
+/* Without the lift. */
+FS_INLINE d_wide d_lowered(d_wide a)
 {
-    return FS_F64 ? d_loss_wide(s, more) : d_wide_of(d_loss_short(s, more), d_set1(0.0));
+    return LOSS_LIFT ? d_wide_scale(a, d_set1(1.0 / (double)(UINT64_C(1) << LOSS_LIFT))) : a;
+}
+
+FS_INLINE d_wide d_end_loss(const d_shares *s)
+{
+    return FS_F64 ? d_loss_wide(s) : d_wide_of(d_loss_short(s), d_set1(0.0));
 }
 
 /* log(1 + R) of a state whose pivot is the maximum, as log_ratio(). */
@@ -214,7 +232,7 @@ FS_INLINE d_wide cols_log_ratio(const cols_state *state, int p)
     v_widen(state->K, K);
     const d_exponential e = d_end_exp(d_sub(max[p], shift[p])); /* which is never far below */
     const d_shares s = d_shares_of(state->sum[p], K[p], e, HEADROOM, LOSS_LIFT);
-    return d_end_loss(&s, d_set1(0.0));
+    return d_end_loss(&s);
 }
 
 /* A float64 as two reals. */

@@ -61,35 +61,37 @@ FS_ONCE void begin_plain(const fs_rows *rows, const tile_map *map, int64_t g, in
     }
 }
 
-/* The logit of each row's target, and the largest of the others. */
-FS_INLINE v_t pick_logits(const real *tile, int64_t n, v_t target, v_t *others)
+/* The logit of each row's target, which is taken out of the tile, and the largest of the others. */
+FS_INLINE v_t pick_logits(real *tile, int64_t n, v_t target, v_t *others)
 {
-    const v_t none = v_set1((real)-INFINITY);
-    v_t logit = v_load(tile), at = v_set1(0), max = none;
-    for (int64_t j = 0; j < n; j++) {
+    const v_t none = v_set1((real)-INFINITY), one = v_set1(1);
+    v_t logit = none, at = v_set1(0), max = none;
+    for (int64_t j = 0; j < n; j++, at = v_add(at, one)) {
         const v_t x = v_load(tile + j * V_LANES);
         const v_mask here = v_eq(at, target);
+        const v_t other = v_select(here, none, x);
         logit = v_select(here, x, logit);
-        max = v_max(v_select(here, none, x), max);
-        at = v_add(at, v_set1(1));
+        max = v_max(other, max);
+        v_store(tile + j * V_LANES, other);
     }
     *others = max;
     return logit;
 }
 
-/* As sweep_target(): the sum of the others. */
+/* As sweep_target(): the sum of the others. Of longer rows the targets have been taken out. */
 FS_INLINE void sweep_targets(real *tile, int64_t n, int keep, const taken_out *out,
                              cols_group *group, cols_state *state)
 {
-    const v_t target = v_load(group->target);
-    v_t others = v_set1((real)-INFINITY);
-    const v_t logit = n > COLUMNS ? v_load(out->logit) : pick_logits(tile, n, target, &others);
-    const v_t max = v_max(logit, others);
+    const int few = n <= COLUMNS;
+    v_t others;
+    const v_t logit = few ? pick_logits(tile, n, v_load(group->target), &others) : v_load(out->logit);
+    if (!few)
+        others = cols_max(tile, n);
     v_widen(logit, group->wide_logit);
     if (keep)
-        cols_keep_but(tile, n, max, others, target, out, state);
+        cols_keep(tile, n, v_max(logit, others), others, state);
     else
-        cols_sum_but(tile, n, max, others, target, out, state);
+        cols_sum(tile, n, v_max(logit, others), others, state);
 }
 
 typedef struct {
@@ -116,17 +118,18 @@ FS_INLINE cols_target split_targets(const cols_state *state, const cols_group *g
     t.more = d_sub(bounded, z);
     t.shares = d_shares_of(t.rest, t.K, d_end_exp(bounded), HEADROOM, LOSS_LIFT);
     t.d = t.shares.d;
+    t.own = t.sum = d_wide_of(d_set1(0.0), d_set1(0.0));
     if (with_sum) {
-        const d_t down = d_power(d_set1(-LOSS_LIFT));
-        t.own = d_end_scale(t.shares.own, down);
-        t.sum = d_end_scale(d_end_add(t.shares.rest, t.shares.own), down);
+        t.own = d_lowered(t.shares.own);
+        t.sum = d_lowered(d_end_add(t.shares.rest, t.shares.own));
     }
     return t;
 }
 
 FS_INLINE d_wide loss_of_targets(const cols_target *t)
 {
-    return d_end_loss(&t->shares, t->more);
+    const d_wide loss = d_end_loss(&t->shares);
+    return d_wide_of(d_add(loss.high, t->more), loss.low);
 }
 
 /* As lse_of(). */
@@ -287,7 +290,8 @@ FS_ONCE void cross_entropy_tile(const fs_rows *rows, int grad)
     for (int64_t g = 0; g < map.groups; g++)
         begin_plain(rows, &map, g, grad, &targets, &group[g]);
     for (int64_t g = 0; g < map.groups; g++)
-        take_pivots(tile + g * step, rows->n, v_load(group[g].target), &out[g]);
+        if (rows->n > COLUMNS)
+            take_out(tile + g * step, v_load(group[g].target), &out[g]);
     for (int64_t g = 0; g < map.groups; g++)
         sweep_targets(tile + g * step, rows->n, grad, &out[g], &group[g], &state[g]);
     for (int64_t g = 0; g < map.groups; g++)

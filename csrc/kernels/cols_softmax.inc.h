@@ -26,8 +26,10 @@ static void softmax_cols(const fs_rows *rows)
     const int64_t n = rows->n;
     real *tile = (real *)rows->tile;
     cols_state state[MOST_GROUPS];
-    for (int64_t g = 0; g < map.groups; g++)
-        cols_sweep_all(tile + g * n * V_LANES, n, &state[g]);
+    for (int64_t g = 0; g < map.groups; g++) {
+        const v_t max = cols_max(tile + g * n * V_LANES, n);
+        cols_keep(tile + g * n * V_LANES, n, max, max, &state[g]);
+    }
     for (int64_t g = 0; g < map.groups; g++)
         end_softmax_group(tile + g * n * V_LANES, n, &state[g]);
     store_tile(rows, &map);

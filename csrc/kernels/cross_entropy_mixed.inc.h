@@ -16,9 +16,8 @@
  * target m = x_t spares the search for the maximum's place; its U has both signs, but
  * |a / C U| <= max(loss, a / C sum(w) (lse - x_t)), so that nothing is lost while a target's own
  * share is the larger one. Otherwise, where anything is not finite, and in rows in pieces, the
- * maximum is taken. A
- * coefficient of 0 times an infinite gap is 0. The gaps and the gradient read the row again, from
- * cache. */
+ * maximum is taken. A coefficient of 0 times an infinite gap is 0. The gaps and the gradient read
+ * the row again, from cache. The loops over rows: mixed_rows.inc.h. */
 
 typedef struct {
     wide total;    /* A over weight_scale */

@@ -28,7 +28,9 @@ FS_INLINE wide loss_of_target(wide rest, int64_t K, const target_exp *e)
 {
     const one_exponential own = {e->own.fraction, (double)e->own.exponent};
     const one_shares s = one_shares_of(rest, (double)K, own, HEADROOM, LOSS_LIFT);
-    return FS_F64 ? one_loss_wide(&s, e->more) : wide_of(one_loss_short(&s, e->more), 0.0);
+    wide loss = FS_F64 ? one_loss_wide(&s) : wide_of(one_loss_short(&s), 0.0);
+    loss.high += e->more;
+    return loss;
 }
 
 /* The same of a finished state whose pivot is the maximum. */

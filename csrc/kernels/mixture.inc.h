@@ -49,14 +49,18 @@ FS_INLINE void store_some(real *p, v_t a, int64_t count)
 
 /* --- U alone, relative to a finite pivot: what a hard target needs --- */
 
-/* Four vectors of a group of whole vectors, added pairwise in the precision of the logits as far as
- * the bounds allow. w: their class weights, or 0. one: 1, which the compiler must not know: gaps
- * are then for the multipliers, since the adders have enough to do. (AVX-512: a fifth less.) */
+/* Four vectors of a group of whole vectors. w: their class weights, or 0. float64 has room for
+ * adding them pairwise as they are: a rounding more, or two. one: 1, which the compiler must not
+ * know: gaps are then for the multipliers, since the adders have enough to do. */
 FS_INLINE void add_gaps(v_acc_t *sum, const v_t *x, const v_t *w, v_t pivot, v_t one)
 {
     v_t gap[4], pair[2];
     for (int i = 0; i < 4; i++)
         gap[i] = v_fnma(one, x[i], pivot);
+    for (int i = 0; !FS_F64 && i < 4; i++)
+        v_acc_fma(sum, gap[i], w ? w[i] : one);
+    if (!FS_F64)
+        return;
     for (int i = 0; i < 2; i++)
         pair[i] = w ? v_fma(w[i + 2], gap[i + 2], v_mul(w[i], gap[i])) : v_add(gap[i], gap[i + 2]);
     if (w) { /* that have been rounded as products, too */
@@ -150,7 +154,7 @@ FS_INLINE void add_soft(v_acc_t *T, v_acc_t *D, const v_t *x, const v_t *t, v_t 
         }
         return;
     }
-    for (int i = 0; i < 4; i++) { /* float32 has half the room for rounding */
+    for (int i = 0; i < 4; i++) {
         v_acc_add(T, t[i]);
         v_acc_fma(D, t[i], gap[i]);
     }

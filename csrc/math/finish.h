@@ -92,7 +92,7 @@ FS_INLINE wide log_wide(wide u, int64_t e) { return one_log_pair(u, (double)e); 
 FS_INLINE wide log1p_scaled(wide m, int64_t e)
 {
     const one_exponential one = {{1.0, 0.0}, 0.0};
-    const one_shares s = one_shares_of(m, (double)e, one, 0.0, WIDE_LIFT);
-    return one_loss_wide(&s, 0.0);
+    const one_shares s = one_shares_of(m, (double)e, one, 0, WIDE_LIFT);
+    return one_loss_wide(&s);
 }
 #endif

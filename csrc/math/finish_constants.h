@@ -51,5 +51,5 @@
 #define LOG_SHORT_Q3 0x1.ed8d526a5f8edp-12
 
 /* A float64 loss may be subnormal, its sum of the others over the pivot's term a float64 before. */
-#define WIDE_LIFT 60.0
+#define WIDE_LIFT 60
 #endif

@@ -19,10 +19,11 @@ typedef struct {
     W(t) exponent;
 } W(exponential);
 
-/* 2^e of whole numbers e up to 1023; 0 below the normal numbers. */
-FS_INLINE W(t) W(power_below)(W(t) e)
+/* 2^(e + lift) of whole numbers, up to 2^1023; 0 below the normal numbers. */
+FS_INLINE W(t) W(power_below)(W(t) e, int lift)
 {
-    return W(exponent)(W(add)(W(max)(e, W(set1)(-1023.0)), W(set1)(0x1.8p+52 + 1023.0)));
+    const double least = -1023.0 - lift;
+    return W(exponent)(W(add)(W(max)(e, W(set1)(least)), W(set1)(0x1.8p+52 - least)));
 }
 
 FS_INLINE W(wide) W(pair)(W(t) high, W(t) low)
@@ -53,13 +54,13 @@ FS_INLINE W(exponential) W(exp_pair)(W(t) z, W(t) low)
     const W(t) step = W(mul)(k, W(set1)(LN2_LOW_F64)), r = W(sub)(r0, step);
     const W(t) r_low = W(add)(W(sub)(W(sub)(r0, r), step), low);
     const W(t) square = W(mul)(r, r), fourth = W(mul)(square, square);
-    const W(t) c2 = W(fma)(W(set1)(EXP_F64_C3), r, W(set1)(EXP_F64_C2));
-    const W(t) c4 = W(fma)(W(set1)(EXP_F64_C5), r, W(set1)(EXP_F64_C4));
-    const W(t) c6 = W(fma)(W(set1)(EXP_F64_C7), r, W(set1)(EXP_F64_C6));
-    const W(t) c8 = W(fma)(W(set1)(EXP_F64_C9), r, W(set1)(EXP_F64_C8));
-    const W(t) c10 = W(fma)(W(set1)(EXP_F64_C11), r, W(set1)(EXP_F64_C10));
-    const W(t) upper = W(fma)(fourth, c10, W(fma)(square, c8, c6));
-    const W(t) q = W(fma)(fourth, upper, W(fma)(square, c4, c2));
+    const W(t) c3 = W(fma)(W(set1)(EXP_F64_C4), r, W(set1)(EXP_F64_C3));
+    const W(t) c5 = W(fma)(W(set1)(EXP_F64_C6), r, W(set1)(EXP_F64_C5));
+    const W(t) c7 = W(fma)(W(set1)(EXP_F64_C8), r, W(set1)(EXP_F64_C7));
+    const W(t) c9 = W(fma)(W(set1)(EXP_F64_C10), r, W(set1)(EXP_F64_C9));
+    const W(t) upper = W(fma)(fourth, W(set1)(EXP_F64_C11), W(fma)(square, c9, c7));
+    const W(t) tail = W(fma)(fourth, upper, W(fma)(square, c5, c3));
+    const W(t) q = W(fma)(tail, r, W(set1)(EXP_F64_C2)); /* one rounding of its size */
     const W(t) curve = W(mul)(square, q), w = W(add)(r, curve);
     const W(t) w_low = W(add)(W(add)(W(sub)(r, w), curve), W(fma)(r_low, w, r_low));
     result.fraction.high = W(add)(one, w);
@@ -96,16 +97,16 @@ typedef struct {
 
 /* rest is on the scale of K, times 2^headroom; the lift keeps the smallest of losses from
  * underflowing before their time. */
-FS_INLINE W(shares) W(shares_of)(W(wide) rest, W(t) K, W(exponential) pivot, double headroom,
-                                 double lift)
+FS_INLINE W(shares) W(shares_of)(W(wide) rest, W(t) K, W(exponential) pivot, int headroom,
+                                 int lift)
 {
     const W(t) scale = W(max)(K, pivot.exponent);
     W(shares) s;
     s.d = W(sub)(K, scale);
-    s.up = W(add)(W(sub)(pivot.exponent, scale), W(set1)(headroom + lift));
+    s.up = W(add)(W(sub)(pivot.exponent, scale), W(set1)((double)(headroom + lift)));
     s.pivot = pivot.fraction;
-    s.rest = W(scaled)(rest, W(power_below)(W(add)(s.d, W(set1)(lift))));
-    s.own = W(scaled)(pivot.fraction, W(power_below)(s.up));
+    s.rest = W(scaled)(rest, W(power_below)(s.d, lift));
+    s.own = W(scaled)(pivot.fraction, W(power_below)(s.up, 0));
     return s;
 }
 
@@ -144,9 +145,8 @@ FS_INLINE W(t) W(log_quotient_short)(W(t) N, W(t) P, W(t) j)
     return W(fma)(j, W(set1)(LN2_HIGH_F64), log);
 }
 
-/* log(1 + R) = log((rest + own) / own), and `more`, what the pivot lies below LEAST_DISTANCE. 0, inf
- * and NaN come about by themselves. */
-FS_INLINE W(wide) W(loss_wide)(const W(shares) *s, W(t) more)
+/* log(1 + R) = log((rest + own) / own). 0 and NaN come about by themselves. */
+FS_INLINE W(wide) W(loss_wide)(const W(shares) *s)
 {
     W(t) c;
     const W(t) power = W(binade)(W(add)(s->rest.high, s->own.high), s->pivot.high, &c);
@@ -155,16 +155,15 @@ FS_INLINE W(wide) W(loss_wide)(const W(shares) *s, W(t) more)
     const W(t) low = W(add)(W(sub)(s->own.low, P.low), W(add)(lost, s->rest.low));
     W(wide) N = W(sum_of_two)(gap, s->rest.high);
     N.low = W(add)(N.low, low);
-    const W(wide) log = W(log_quotient)(N, P, W(sub)(c, s->up));
-    return W(pair)(W(add)(log.high, more), log.low);
+    return W(log_quotient)(N, P, W(sub)(c, s->up));
 }
 
-FS_INLINE W(t) W(loss_short)(const W(shares) *s, W(t) more)
+FS_INLINE W(t) W(loss_short)(const W(shares) *s)
 {
     W(t) c;
     const W(t) power = W(binade)(W(add)(s->rest.high, s->own.high), s->pivot.high, &c);
     const W(t) P = W(mul)(s->pivot.high, power), N = W(add)(W(sub)(s->own.high, P), s->rest.high);
-    return W(add)(W(log_quotient_short)(N, P, W(sub)(c, s->up)), more);
+    return W(log_quotient_short)(N, P, W(sub)(c, s->up));
 }
 
 /* log(u 2^e) for a positive normal u below 2^1000. */

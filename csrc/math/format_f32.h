@@ -13,7 +13,7 @@
  * and 2^31 of the largest do not overflow. */
 #define HEADROOM 60
 #define HEADROOM_POWER 0x1p+60
-#define LOSS_LIFT 0.0 /* its smallest results are far above those of float64 */
+#define LOSS_LIFT 0 /* its smallest results are far above those of float64 */
 #define EXPONENT_BIAS 127
 #define ROUNDER 0x1.8p+23f /* 1.5 * 2^23: adding it rounds to an integer, held in the low bits */
 #define K_ROUNDER ROUNDER

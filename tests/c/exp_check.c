@@ -23,9 +23,9 @@ enum { RUN = 64 };
 #define EXP_LIMIT (FS_F64 ? 1.0 : 0.578)
 #define RELATIVE_LIMIT (FS_F64 ? 1.35 : 1.04)
 #define LOSS_SHORT_LIMIT 0.9
-#define LOG1P_LIMIT 0.65
-#define LOG_LIMIT 0.65
-#define EXP_WIDE_LIMIT 0x1p-55
+#define LOG1P_LIMIT 0.6
+#define LOG_LIMIT 0.6
+#define EXP_WIDE_LIMIT 0x1.1p-55 /* 0.26 u and what is rounded of its own low part */
 /* Between one K and another: to the smallest normal numbers; without an FMA (the scalar float64 instance
  * of x86-64) products have to be normal, too. */
 #if defined(FP_FAST_FMA) || !FS_F64
@@ -232,10 +232,10 @@ static tally check_loss(int64_t count)
         const wide rest = wide_of(high, high * 0x1p-53 * (uniform(&state) - 0.5));
         const wide fraction = wide_of(own, own * 0x1p-53 * (uniform(&state) - 0.5));
         const one_exponential pivot = {fraction, k};
-        const one_shares s = one_shares_of(rest, size + k - 10, pivot, 200.0, WIDE_LIFT);
+        const one_shares s = one_shares_of(rest, size + k - 10, pivot, 200, WIDE_LIFT);
         const wide_real ratio = ((wide_real)rest.high + rest.low) / ((wide_real)own + fraction.low);
         const wide_real R = ldexpl(ratio, size - 210);
-        tally_add(&t, ulps_of(one_loss_wide(&s, 0.0).high, log1pl(R)), (double)R);
+        tally_add(&t, ulps_of(one_loss_wide(&s).high, log1pl(R)), (double)R);
     }
     return t;
 }
@@ -300,7 +300,7 @@ static tally check_loss_short(int64_t count)
         const double K = size + rint(z * LOG2_E_F64);
         const wide_real R = ldexpl((wide_real)sum * expl((wide_real)-z), (int)K - HEADROOM);
         const one_shares s = one_shares_of(wide_of(sum, 0.0), K, one_exp_short(z), HEADROOM, LOSS_LIFT);
-        const double got = one_loss_short(&s, 0.0);
+        const double got = one_loss_short(&s);
         tally_add(&t, (double)fabsl((wide_real)got / log1pl(R) - 1) * 0x1p+33, (double)R);
     }
     return t;
