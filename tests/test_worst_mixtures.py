@@ -45,16 +45,19 @@ def test_seeded_search():
         assert search.worst_of(op, dtype).ulp > 0.5  # it does find some
 
 
+@pytest.mark.parametrize("n", [16, 65])
 @pytest.mark.parametrize("weight", [None, 1.0, 1.5])
-def test_gaps_rounded_alike(weight, isa):
+def test_gaps_rounded_alike(weight, n, isa):
     """Rows that a search does not meet: a label's gaps, just above a power of two, are all rounded
     up, and so would be the sums of two and of four of them in float32: 3.5 ULP."""
     unit = 2.0**-17
-    x = np.repeat(-64 - unit * np.array([0, 0, 1, 0]), 16)
-    x = np.append(x, 0.5001 * unit).astype(np.float32)[None]
-    label, weights = np.array([64]), None if weight is None else np.full(65, weight)
-    for smoothing in 65 / 256 * (1 + np.linspace(-3e-6, 3e-6, 101)):  # losses around 16
-        batch = worst_mixtures.Batch(x, label, None, weights, float(smoothing))
+    x = np.repeat(-64 - unit * np.array([0, 0, 1, 0]), n // 4)
+    x = np.append(x, 0)[:n] if n % 4 else x
+    x[-1] = 0.5001 * unit
+    label, weights = np.array([n - 1]), None if weight is None else np.full(n, weight)
+    for near in 1 + np.linspace(-3e-6, 3e-6, 51):  # losses around 16
+        smoothing = float(16 / 64 * n / (n - 1) * near)
+        batch = worst_mixtures.Batch(x.astype(np.float32)[None], label, None, weights, smoothing)
         for error in worst_mixtures.errors_of(worst_mixtures.LABELS, batch).values():
             assert error[0] <= 1.6
 

@@ -124,47 +124,8 @@ FS_INLINE void cols_gaps_loop(const cols_classes *a, v_t pivot, int weighted, d_
     join_cols(&sums, n, total);
 }
 
-#if !FS_F64
-/* As few_gaps(): four classes, COLUMNS / 4 apart, are joined at a time. */
-FS_INLINE void cols_few_gaps(const cols_classes *a, v_t pivot, int weighted, d_wide *total)
-{
-    d_t sum[COLUMNS / 2][D_PARTS];
-    const int widened = GAPS_WIDENED(weighted);
-    for (int i = 0; i < COLUMNS / 4; i++) {
-        v_t gap[4];
-        for (int k = 0; k < 4; k++) {
-            const int64_t j = i + k * (COLUMNS / 4);
-            gap[k] = v_set1(0);
-            if (j < a->n)
-                gap[k] = v_sub(pivot, v_load(a->x + j * V_LANES));
-            if (weighted && j < a->n)
-                gap[k] = v_mul(v_set1(a->weight[j]), gap[k]);
-        }
-        const v_t first = v_add(gap[0], gap[2]), second = v_add(gap[1], gap[3]);
-        v_widen(weighted ? first : v_add(first, second), sum[i]);
-        if (weighted)
-            v_widen(second, sum[i + COLUMNS / 4]);
-    }
-    for (int half = widened / 2; half > 0; half /= 2)
-        for (int i = 0; i < half; i++)
-            for (int p = 0; p < D_PARTS; p++)
-                sum[i][p] = d_add(sum[i][p], sum[i + half][p]);
-    for (int p = 0; p < D_PARTS; p++)
-        total[p] = d_wide_of(sum[0][p], d_set1(0.0));
-}
-#endif
-
 FS_SHARED void cols_gaps(const cols_classes *a, v_t pivot, d_wide *total)
 {
-#if !FS_F64
-    if (a->n <= COLUMNS) {
-        if (a->weight)
-            cols_few_gaps(a, pivot, 1, total);
-        else
-            cols_few_gaps(a, pivot, 0, total);
-        return;
-    }
-#endif
     if (a->weight)
         cols_gaps_loop(a, pivot, 1, total);
     else

@@ -51,7 +51,8 @@ FS_INLINE void store_some(real *p, v_t a, int64_t count)
 
 /* Four vectors of a group of whole vectors. w: their class weights, or 0. float64 has room for
  * adding them pairwise as they are: a rounding more, or two. one: 1, which the compiler must not
- * know: gaps are then for the multipliers, since the adders have enough to do. */
+ * know: gaps are then for the multipliers, since the adders have enough to do. (AVX-512: a fifth
+ * less.) */
 FS_INLINE void add_gaps(v_acc_t *sum, const v_t *x, const v_t *w, v_t pivot, v_t one)
 {
     v_t gap[4], pair[2];
@@ -101,39 +102,9 @@ FS_INLINE wide gaps_loop(const real *x, int64_t n, real pivot, const real *weigh
     return columns_total(&sums);
 }
 
-#if !FS_F64
-/* Of a row of one column set at most: two additions in float32 at most, or the product and one, as
- * of a group. Rows side by side do it in fewer steps so. */
-#define GAPS_WIDENED(weight) ((weight) ? COLUMNS / 2 : COLUMNS / 4)
-
-FS_INLINE wide few_gaps(const real *x, int64_t n, real pivot, const real *weight)
-{
-    const int widened = GAPS_WIDENED(weight);
-    real gap[COLUMNS];
-    double sum[COLUMNS / 2];
-    for (int at = 0; at < COLUMNS; at += V_LANES) {
-        v_t a = v_sub(v_set1(pivot), load_up_to(x + at, n - at, v_set1(pivot)));
-        if (weight)
-            a = v_mul(load_up_to(weight + at, n - at, v_set1(0)), a);
-        v_store(gap + at, a);
-    }
-    for (int half = COLUMNS / 2; half >= widened; half /= 2)
-        fold_errors(gap, half);
-    for (int i = 0; i < widened; i++)
-        sum[i] = (double)gap[i];
-    for (int half = widened / 2; half > 0; half /= 2)
-        fold_columns(sum, 0, half);
-    return wide_of(sum[0], 0.0);
-}
-#endif
-
 /* Not finite where a gap overflows or a logit is not finite. */
 FS_ONCE wide sum_gaps(const real *x, int64_t n, real pivot, const real *weight, real unit)
 {
-#if !FS_F64
-    if (n <= COLUMNS)
-        return few_gaps(x, n, pivot, weight);
-#endif
     return weight ? gaps_loop(x, n, pivot, weight, unit) : gaps_loop(x, n, pivot, 0, unit);
 }
 
