@@ -272,6 +272,7 @@ CONTRACT = {
         "test_keyboard_interrupt_is_raised",
         "test_interrupt.py::test_a_handler_that_raises_ends_the_call",
         "test_interrupt.py::test_one_row_is_not_waited_for",
+        "test_validation.py::test_large_copies_are_made_bit_by_bit",
         "test_interrupt.py::test_wherever_it_is_ended_the_next_call_is_right",
     ],
     "softmax of [2, 3, 5] in float32": ["test_api.py::test_known_case_float32"],
@@ -358,7 +359,8 @@ CONTRACT = {
     ],
     "no thread is started by import": ["test_backend.py::test_import_starts_no_thread"],
     "memory: no temporary of the logits' size is ever made for contiguous input": [
-        "test_no_temporary_of_the_size_of_the_logits"
+        "test_no_temporary_of_the_size_of_the_logits",
+        "test_validation.py::test_axes_that_lie_together_are_not_copied",
     ],
     "memory: cross_entropy needs O(threads * row) at most": [
         "test_no_temporary_of_the_size_of_the_logits"

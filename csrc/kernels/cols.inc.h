@@ -24,16 +24,19 @@ FS_INLINE v_t cols_max(const real *tile, int64_t n)
     return v_max(a, b);
 }
 
-/* The largest but the one at `pivot`; of longer rows it is found once that is taken out. */
-FS_INLINE v_t cols_max_but(const real *tile, int64_t n, v_t pivot)
+/* The logit at `pivot`, and the largest of the others. */
+FS_INLINE v_t logit_and_others(const real *tile, int64_t n, v_t pivot, v_t *others)
 {
-    const v_t none = v_set1((real)-INFINITY);
-    v_t max = none, at = v_set1(0);
-    for (int64_t j = 0; n <= FEW_CLASSES && j < n; j++) {
-        max = v_max(v_select(v_eq(at, pivot), none, v_load(tile + j * V_LANES)), max);
-        at = v_add(at, v_set1(1));
+    const v_t none = v_set1((real)-INFINITY), one = v_set1(1);
+    v_t logit = none, at = v_set1(0), max = none;
+    for (int64_t j = 0; j < n; j++, at = v_add(at, one)) {
+        const v_t x = v_load(tile + j * V_LANES);
+        const v_mask here = v_eq(at, pivot);
+        logit = v_select(here, x, logit);
+        max = v_max(v_select(here, none, x), max);
     }
-    return max;
+    *others = max;
+    return logit;
 }
 
 typedef struct { v_t max, index, others; } cols_largest;

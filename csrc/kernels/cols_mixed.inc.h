@@ -29,7 +29,7 @@ typedef struct {
     double weight[V_LANES], share[V_LANES]; /* at the pivot: its class weight, its target */
     real slope[V_LANES], slope_low[V_LANES], base[V_LANES], base_low[V_LANES]; /* times factor */
     outweighed_targets by_largest;
-    v_t max;    /* of the logits */
+    v_t others; /* of short rows: the largest but the pivot */
     int finite; /* all losses are */
 } mixed_group;
 
@@ -113,14 +113,18 @@ FS_SHARED void take_largest(const cols_classes *a, v_t target, v_t logit, mixed_
     const v_mask here = v_eq(v_narrow(wide_here), one);
     const v_t class = v_select(here, found.index, target);
     pivots_are(a, class, v_select(here, found.max, logit), group);
+    group->others = v_select(here, found.others, group->others);
     store_wide(group->share, v_select(v_eq(class, target), one, v_set1(0)));
 }
 
 /* Hard targets: the target, where mix_by_target() takes it. */
-FS_INLINE v_t begin_hard(const mixed_call *call, const cols_classes *a, mixed_group *group)
+FS_INLINE void begin_hard(const mixed_call *call, const cols_classes *a, mixed_group *group)
 {
     outweighed_targets *by_largest = &group->by_largest;
-    const v_t target = v_load(group->at.target), logit = at_class(a->x, a->n, target);
+    const v_t target = v_load(group->at.target);
+    v_t others = v_set1((real)-INFINITY);
+    const v_t logit = a->n > FEW_CLASSES ? at_class(a->x, a->n, target)
+                                         : logit_and_others(a->x, a->n, target, &others);
     const d_t zero = d_set1(0.0), one = d_set1(1.0), even = d_set1(call->even.high);
     d_t here[D_PARTS];
     uint32_t counted = group->at.all_counted ? ALL_LANES : 0;
@@ -141,19 +145,19 @@ FS_INLINE v_t begin_hard(const mixed_call *call, const cols_classes *a, mixed_gr
     const uint32_t some = bits_of_ones(here) & counted;
     by_largest->some = some != 0;
     by_largest->all = some == counted;
+    group->others = others;
     if (by_largest->some)
         take_largest(a, target, logit, group);
-    return cols_max(a->x, a->n);
 }
 
 /* Soft targets: the first of the largest logits. */
-FS_INLINE v_t begin_soft(const mixed_call *call, const cols_classes *a, mixed_group *group)
+FS_INLINE void begin_soft(const mixed_call *call, const cols_classes *a, mixed_group *group)
 {
     const cols_largest found = find_largest(a->x, a->n);
     group->by_largest.some = 0;
+    group->others = found.others;
     pivots_are(a, found.index, found.max, group);
     store_wide(group->share, call->q.soft ? at_class(a->soft, a->n, found.index) : v_set1(0));
-    return found.max;
 }
 
 /* As mixed_gaps() without a target's own: of lanes by the largest. */

@@ -175,7 +175,10 @@ FS_SHARED void take_odd_rows(const fs_rows *rows, const tile_map *map, int64_t g
 
 FS_INLINE void begin_mixed(const mixed_call *call, const cols_classes *a, mixed_group *group)
 {
-    group->max = call->soft ? begin_soft(call, a, group) : begin_hard(call, a, group);
+    if (call->soft)
+        begin_soft(call, a, group);
+    else
+        begin_hard(call, a, group);
     v_widen(v_load(group->at.logit), group->at.wide_logit);
     sum_classes(call, a, group); /* before the terms take the logits' place */
 }
@@ -183,11 +186,12 @@ FS_INLINE void begin_mixed(const mixed_call *call, const cols_classes *a, mixed_
 FS_INLINE void sweep_mixed(int grad, real *tile, int64_t n, const taken_out *out,
                            const mixed_group *group, cols_state *state)
 {
-    const v_t pivot = v_load(group->at.target), others = cols_max_but(tile, n, pivot);
+    const v_t pivot = v_load(group->at.target), others = group->others;
+    const v_t max = v_max(v_load(group->at.logit), others);
     if (grad)
-        cols_keep_but(tile, n, group->max, others, pivot, out, state);
+        cols_keep_but(tile, n, max, others, pivot, out, state);
     else
-        cols_sum_but(tile, n, group->max, others, pivot, out, state);
+        cols_sum_but(tile, n, max, others, pivot, out, state);
 }
 
 FS_INLINE void finish_mixed_group(const mixed_call *call, const cols_state *state,

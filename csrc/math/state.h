@@ -85,10 +85,16 @@ FS_INLINE scaled state_rest(const double *state)
     return scaled_shift(state_sum(state), state_origin(max), max);
 }
 
-/* logsumexp - max = log(1 + R) */
+/* logsumexp - max = log(1 + R), by the steps of a kernel's row: one block has its very bits. */
 FS_INLINE wide state_distance(const double *state)
 {
-    const scaled rest = state_rest(state);
-    return log1p_scaled(rest.fraction, rest.exponent);
+    const double max = state[0];
+    const scaled rest = state_sum(state);
+    if (max - max != 0 || !(rest.fraction.high > 0.0))
+        return wide_of(max - max != 0 ? NAN : 0.0, 0.0);
+    const wide_exp own = exp_wide(two_sum(max, -state_origin(max)));
+    const one_exponential pivot = {own.fraction, (double)own.exponent};
+    const one_shares s = one_shares_of(rest.fraction, (double)rest.exponent, pivot, 0, WIDE_LIFT);
+    return one_loss_wide(&s);
 }
 #endif
