@@ -91,15 +91,19 @@ MUTATIONS = {
         ("kernels/cols_softmax.inc.h", r"d_plus_wide\(max, ratio\)", "d_add(max, ratio.high)"),
     ],
     "side by side: the pivot stays in the sum": [
-        ("kernels/cols_sums.inc.h", r"v_select\(v_eq\(plan->pivot, .*\), v_set1\(0\), (.*)\);",
-         r"\1;"),
+        ("kernels/cols_sums.inc.h", r"v_select\(v_eq\(pivot, .*\), v_set1\(0\), (.*)\);", r"\1;"),
+        ("kernels/cols_cross_entropy.inc.h", r"v_store\(tile \+ j \* V_LANES, other\);", ""),
         ("kernels/cols.inc.h", r"tile\[out->at\[l\]\] = \(real\)-INFINITY;", ""),
     ],
     "side by side: K from the pivot": [
-        ("kernels/cols.inc.h", r"v_select\(v_eq\(at, pivot\), none, (v_load\(.*?\))\)", r"\1"),
+        ("kernels/cols.inc.h", r"v_max\(v_select\(here, none, x\), max\)", "v_max(x, max)"),
+        ("kernels/cols.inc.h", r"v_max\(v_min\(found\.max, x\), found\.others\)",
+         "v_max(found.max, x)"),
+        ("kernels/cols_cross_entropy.inc.h", r"v_max\(other, max\)", "v_max(x, max)"),
     ],
     "side by side: columns joined without what their sums lose": [
         ("kernels/cols_sums.inc.h", r"d_add\(error, pair\.low\)", "error"),
+        ("kernels/cols_sums.inc.h", r"d_add\((d_add\(lost.*\)), pair\.low\)", r"\1"),
     ],
     "the tile: the last vector of a strip is read a lane short": [
         ("kernels/tile.inc.h", r"v_load_part\(x \+ l \* step \+ at, left,",
