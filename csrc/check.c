@@ -146,6 +146,7 @@ fs_status fs_targets_check(const fs_call *call, const fs_layout *layout, const f
     label_check check = {call, layout, kernels, chunk, chunks};
     const fs_work work = {layout->rows, chunk, 1, call->threads};
     const fs_status fine = {FS_OK, 0, 0}, interrupted = {FS_INTERRUPTED, 0, 0};
+    const int averaged = divides_by_weights(call);
     int64_t counted = 0;
     wide total = {0.0, 0.0};
     if (!call->target.data) { /* soft targets: the mean is over their number */
@@ -153,14 +154,17 @@ fs_status fs_targets_check(const fs_call *call, const fs_layout *layout, const f
         return fine;
     }
     memset(chunks, 0, (size_t)(layout->rows / chunk + 1) * sizeof *chunks);
-    if (!fs_parallel(pace, check_threads(call, layout->rows), &work, check_rows, &check))
+    if (layout->rows <= CHECKED)
+        check_rows(&check, 0, 0, layout->rows);
+    else if (!fs_parallel(pace, check_threads(call, layout->rows), &work, check_rows, &check))
         return interrupted;
     for (int64_t i = 0; i * chunk < layout->rows; i++) {
         if (chunks[i].bad)
             return chunks[i].status;
         counted += chunks[i].counted;
-        total = fs_sums_total(total, &chunks[i].weights);
+        if (averaged) /* a chain of some 200 cycles */
+            total = fs_sums_total(total, &chunks[i].weights);
     }
-    sums->weight_sum = divides_by_weights(call) ? wide_value(total) : (double)counted;
+    sums->weight_sum = averaged ? wide_value(total) : (double)counted;
     return fine;
 }

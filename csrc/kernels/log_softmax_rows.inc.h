@@ -93,7 +93,7 @@ static void log_softmax_long(const fs_rows *rows)
 
 static void log_softmax_rows(const fs_rows *rows)
 {
-    if (is_short(rows))
+    if (looks_ahead(rows))
         log_softmax_short(rows);
     else
         log_softmax_long(rows);

@@ -81,11 +81,14 @@ typedef struct {
     real max;
 } rows_ahead;
 
+/* One row alone has nothing to run beside. */
+FS_INLINE int looks_ahead(const fs_rows *rows) { return is_short(rows) && rows->rows > 1; }
+
 /* What is known of row i and row i + 1, when row i - 1 is about to be swept. */
 FS_SHARED void look_ahead(const fs_rows *rows, int64_t i, rows_ahead *ahead)
 {
     const real *x = (const real *)rows->x + i * rows->x_step;
-    if (!is_short(rows))
+    if (!looks_ahead(rows))
         return;
     if (i < rows->rows)
         ahead->next = extremes_of_maxima(x, rows->n, &ahead->lanes, ahead->max);
@@ -96,7 +99,7 @@ FS_SHARED void look_ahead(const fs_rows *rows, int64_t i, rows_ahead *ahead)
 FS_INLINE rows_ahead first_rows_ahead(const fs_rows *rows)
 {
     rows_ahead ahead = {0};
-    if (rows->rows > 0 && is_short(rows))
+    if (looks_ahead(rows))
         ahead.max = lanes_and_max((const real *)rows->x, rows->n, &ahead.lanes);
     look_ahead(rows, 0, &ahead);
     return ahead;
