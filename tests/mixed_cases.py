@@ -61,7 +61,8 @@ def least_z_term(x, targets, z_loss):
 
 
 def least_size(dtype, weight, z_loss=0.0):
-    return np.finfo(dtype).tiny * max(1.0, 2 * z_loss, 0 if weight is None else weight.max())
+    weights = 0 if weight is None else weight.max()
+    return np.finfo(dtype).tiny * np.maximum(max(1.0, weights), 2 * np.asarray(z_loss))
 
 
 def exact_sums(terms):

@@ -110,10 +110,13 @@ def errors_of(family, batch):
     exact, gradient, size = mixed_truth(batch.x, targets, **options)
     exact = np.where(abs(exact) > np.finfo(batch.x.dtype).max, np.inf, exact)
     loss, grad = fastsoftmax.cross_entropy_with_grad(batch.x, targets, reduction="none", **options)
-    least = least_size(batch.x.dtype, batch.weight, batch.z_loss)
+    with np.errstate(over="ignore"):
+        lse = np.nan_to_num(abs(fastsoftmax.logsumexp(batch.x)))
+    z_factor = batch.z_loss * np.maximum(1.0, lse.astype(float))  # multiplies a subnormal p, too
+    least = least_size(batch.x.dtype, batch.weight, z_factor)
     z_term = least_z_term(batch.x, targets, batch.z_loss)
-    errors = (in_units_of(loss, exact, np.max([abs(exact), z_term, z_term * 0 + least], axis=0)),
-              in_units_of(grad, gradient, np.maximum(size, least)).max(axis=1))  # fmt: skip
+    errors = (in_units_of(loss, exact, np.max([abs(exact), z_term, least], axis=0)),
+              in_units_of(grad, gradient, np.maximum(size, least[:, None])).max(axis=1))
     return dict(zip(family, errors, strict=True))
 
 
