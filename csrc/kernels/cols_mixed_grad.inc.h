@@ -86,7 +86,7 @@ FS_INLINE void store_product(const d_t *f, wide a, real *high, real *low)
     v_store(low, v_narrow(rest));
 }
 
-/* What the gradient is written from: as mixed_grad_row(). */
+/* What the gradient is written from: as factors_of_row(). */
 FS_INLINE void gradient_factors(const mixed_call *call, const cols_mixed_row *row,
                                 mixed_group *group)
 {

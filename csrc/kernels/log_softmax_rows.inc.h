@@ -62,8 +62,7 @@ static void log_softmax_short(const fs_rows *rows)
         v_stream_end();
 }
 
-/* Rows are written one row late, if this one and the last stay in the
- * second-level cache. */
+/* Rows are written one row late, if this one and the last stay in the second-level cache. */
 #define LATE_LOGS_BLOCKS 32
 
 static void log_softmax_long(const fs_rows *rows)

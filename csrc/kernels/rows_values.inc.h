@@ -145,7 +145,7 @@ static void logsumexp_rows(const fs_rows *rows)
         sweep_plan plan = plan_for(PIVOT_MAX, 0);
         look_ahead(rows, i + 1, &ahead);
         const row_state state = looks_ahead(rows) ? sweep_short(x, rows->n, &own, 0, 0, &plan.shift)
-                                               : sweep_row(rows, x, &plan);
+                                                  : sweep_row(rows, x, &plan);
         put_aside(&aside, i, &state, plan.shift);
         if (aside.count == V_LANES || i + 1 == rows->rows)
             finish_logsumexps(rows, &aside);
